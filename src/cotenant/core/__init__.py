@@ -1,0 +1,1 @@
+"""The nouns of Cotenant: frozen data that every other room speaks in."""

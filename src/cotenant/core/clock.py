@@ -1,0 +1,38 @@
+"""The only place that reads the time: in goes nothing, out come seconds on some clock."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Seconds that never run backwards; the zero point means nothing."""
+
+    def now(self) -> float: ...
+
+
+class MonotonicClock:
+    """The machine's own clock (CLOCK_MONOTONIC, shared by all processes of the machine)."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+
+class VirtualClock:
+    """A clock that stands still until it is told to move; simulations run on it."""
+
+    def __init__(self, start_s: float = 0.0) -> None:
+        self._now_s = start_s
+
+    def now(self) -> float:
+        return self._now_s
+
+    def advance_to(self, time_s: float) -> None:
+        """Move to `time_s`; moving backwards is a fault of the caller."""
+        if time_s < self._now_s:
+            raise ValueError(f"clock stands at {self._now_s} s; it cannot go back to {time_s} s")
+        self._now_s = time_s
+
+
+def wall_time_s() -> float:
+    """Seconds since the epoch, for time stamps that people and other machines read."""
+    return time.time()

@@ -1,0 +1,20 @@
+"""A neural network as the outside sees it: names, types and shapes of its tensors."""
+
+from typing import NamedTuple
+
+
+class TensorSpec(NamedTuple):
+    """One input or output of a model."""
+
+    name: str
+    dtype: str
+    """Numpy's name of the element type ('float32'), or 'object' for strings."""
+    shape: tuple[int | None, ...]
+    """One entry per axis; `None` is an axis whose length each request chooses."""
+
+
+class Signature(NamedTuple):
+    """What a model takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
