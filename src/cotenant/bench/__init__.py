@@ -1,0 +1,1 @@
+"""Measuring: load generator, suites, and reports that read only records."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from cotenant.core.errors import CotenantError
@@ -43,6 +42,7 @@ class Answer(NamedTuple):
 def batch_key(inputs: Tensors) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
     """Requests with equal keys may run in one batch: same names, types, and shapes past axis 0.
 
+    >>> import numpy as np
     >>> batch_key({"x": np.zeros((2, 3), np.float32)})
     (('x', 'float32', (3,)),)
     """

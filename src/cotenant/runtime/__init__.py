@@ -1,0 +1,1 @@
+"""The running machine: coordinator, guard, the live event loop and the simulator."""

@@ -1,0 +1,1 @@
+"""The server: REST and gRPC convert and call one data plane."""

@@ -1,0 +1,1 @@
+"""Pure mathematics of waiting: formulas with assumptions, sources and known values."""
