@@ -19,7 +19,7 @@ class Running(NamedTuple):
     critical: bool
     order: int
     """The task's priority."""
-    count: int
+    requests: int
     start_s: float
 
 
@@ -66,10 +66,10 @@ class Snapshot(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Start the first `count` requests of `task` as one batch."""
+    """Start the first `requests` waiting ones of `task` as one batch."""
 
     task: str
-    count: int = 1
+    requests: int = 1
 
 
 class Limit(NamedTuple):
