@@ -169,11 +169,10 @@ def test_classes_follow_criticality_where_the_privileges_allow(device, tmp_path)
     load(device, slow_model(tmp_path), "det", criticality="critical", priority=3)
     if best_rung().value == "gated":
         pytest.skip("this machine has no scheduling classes to look at")
-    threads = {name: os.listdir(f"/proc/{pid}/task") for name, (pid, _) in device.lanes().items()}
-    assert {os.sched_getscheduler(int(t)) for t in threads["ocr"]} == {os.SCHED_IDLE}
+    best_effort, critical = _classes(device, "ocr"), _classes(device, "det")
+    assert best_effort.count((os.SCHED_IDLE, 0)) >= 2
     if best_rung().value == "fifo+idle":
-        assert {os.sched_getscheduler(int(t)) for t in threads["det"]} == {os.SCHED_FIFO}
-        assert {os.sched_getparam(int(t)).sched_priority for t in threads["det"]} == {12}
+        assert critical.count((os.SCHED_FIFO, 12)) == 2  # the two that compute; one more idles
 
 
 def test_nothing_stays_behind(tmp_path):
@@ -186,6 +185,11 @@ def test_nothing_stays_behind(tmp_path):
     assert select.select([descriptor], [], [], 10)[0], "the interpreter still runs"
     os.close(descriptor)
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def _classes(device: CpuDevice, task: str) -> list[tuple[int, int]]:
+    threads = map(int, os.listdir(f"/proc/{device.lanes()[task][0]}/task"))
+    return [(os.sched_getscheduler(t), os.sched_getparam(t).sched_priority) for t in threads]
 
 
 def _affinities(pid: int) -> list[set[int]]:
