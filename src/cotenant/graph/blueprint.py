@@ -1,7 +1,7 @@
 """A graph and the shapes of its weights go in; a `Blueprint` comes out: a model yet to be drawn.
 
 Everything that can be told about a network without its values (shapes, parameters, size) is
-told from its blueprint; `payloads` draws the values only when a file is written.
+told from its blueprint; the values are drawn only when a file is written.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from cotenant.graph.draw import Weight, draw, place
-from cotenant.graph.wire import Payload
+from cotenant.graph.wire import Payload, Skeleton
 
 _FLOAT_BYTES = 4
 _UNRECTIFIED = ("Sum", "Softmax")
@@ -28,17 +28,20 @@ class Blueprint(NamedTuple):
     def parameters(self) -> int:
         return sum(weight.size for weight in self.weights)
 
-    def payloads(self, seed: int) -> tuple[Payload, ...]:
-        """The weights, drawn piece by piece as they are written."""
-        return tuple(
-            Payload(
-                tensor=TensorProto(
-                    name=weight.name, data_type=TensorProto.FLOAT, dims=weight.shape
-                ),
-                size_bytes=weight.size * _FLOAT_BYTES,
-                pieces=draw(weight, f"{self.name}/{seed}"),
-            )
-            for weight in self.weights
+    def skeleton(self, seed: int = 0) -> Skeleton:
+        """The model with its weights, drawn piece by piece when they are written."""
+        return Skeleton(
+            self.model,
+            tuple(
+                Payload(
+                    tensor=TensorProto(
+                        name=weight.name, data_type=TensorProto.FLOAT, dims=weight.shape
+                    ),
+                    size_bytes=weight.size * _FLOAT_BYTES,
+                    pieces=draw(weight, f"{self.name}/{seed}"),
+                )
+                for weight in self.weights
+            ),
         )
 
 
@@ -50,7 +53,11 @@ def blueprint(name: str, model: ModelProto, shapes: Mapping[str, tuple[int, ...]
         for index, read in enumerate(node.input):
             if read in shapes and read not in weights:
                 weights[read] = place(
-                    read, shapes[read], node, index, damped=node.output[0] in damped
+                    read,
+                    shapes[read],
+                    node,
+                    index,
+                    damped=any(output in damped for output in node.output),
                 )
     return Blueprint(name, model, tuple(weights.values()))
 

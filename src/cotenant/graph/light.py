@@ -14,7 +14,7 @@ from cotenant.core.errors import ModelError
 from cotenant.graph.blueprint import Blueprint, blueprint
 
 BATCH = "batch"
-_IR_VERSION = 8  # from version 4 on, weights need not be listed as graph inputs
+IR_VERSION = 8  # from version 4 on, weights need not be listed as graph inputs
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -46,7 +46,7 @@ def light_blueprint(name: str, file_name: str) -> Blueprint:
     )
     model: ModelProto = helper.make_model(
         graph,
-        ir_version=_IR_VERSION,
+        ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", 9)],
         producer_name="cotenant",
     )

@@ -1,11 +1,11 @@
-"""A model without weights and a row of weights go in; the bytes of one ONNX file come out.
+"""A `Skeleton` goes in; the bytes of one ONNX file come out, and its length before they do.
 
 ONNX files are protocol buffers: a field is a tag, a length and its content. All lengths are
-known beforehand, so the weights can pass through in pieces, and a file of any size is written
-with the memory of one piece.
+known beforehand, so weights pass through in pieces, and a model of any size is written with
+the memory of its graph and one piece. `read` is the way back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from onnx import GraphProto, ModelProto, TensorProto
@@ -13,38 +13,47 @@ from onnx import GraphProto, ModelProto, TensorProto
 from cotenant.graph.cache import Sink
 
 _LENGTH_DELIMITED = 2
+_GRAPH = ModelProto.GRAPH_FIELD_NUMBER
+_INITIALIZER = GraphProto.INITIALIZER_FIELD_NUMBER
+_RAW_DATA = TensorProto.RAW_DATA_FIELD_NUMBER
 
 
 class Payload(NamedTuple):
-    """One weight on its way into a file."""
+    """One large weight, whose values are somewhere else."""
 
     tensor: TensorProto
-    """Name, type and shape, and the values too where there are no pieces."""
+    """Name, type and shape."""
     size_bytes: int
     """Length of all pieces together."""
     pieces: Iterable[bytes]
     """Raw values in order, little-endian."""
 
 
-def write_model(sink: Sink, model: ModelProto, payloads: Sequence[Payload]) -> None:
-    """Write `model` with `payloads` behind the initializers that it has already."""
-    outer, graph = _without_graph(model), model.graph.SerializeToString(deterministic=True)
-    sink.write(outer)
-    sink.write(_head(ModelProto.GRAPH_FIELD_NUMBER, _graph_size_bytes(len(graph), payloads)))
+class Skeleton(NamedTuple):
+    """A model whose large weights are not in memory."""
+
+    model: ModelProto
+    payloads: tuple[Payload, ...]
+
+
+def write_model(sink: Sink, skeleton: Skeleton) -> None:
+    """Write a model file, with the payloads behind the initializers that are in the graph."""
+    graph = skeleton.model.graph.SerializeToString(deterministic=True)
+    sink.write(_without_graph(skeleton.model))
+    sink.write(_head(_GRAPH, _graph_size_bytes(skeleton)))
     sink.write(graph)
-    for payload in payloads:
-        sink.write(_head(GraphProto.INITIALIZER_FIELD_NUMBER, _tensor_size_bytes(payload)))
+    for payload in skeleton.payloads:
+        sink.write(_head(_INITIALIZER, _tensor_size_bytes(payload)))
         sink.write(payload.tensor.SerializeToString(deterministic=True))
-        if payload.size_bytes:
-            sink.write(_head(TensorProto.RAW_DATA_FIELD_NUMBER, payload.size_bytes))
-            for piece in payload.pieces:
-                sink.write(piece)
+        sink.write(_head(_RAW_DATA, payload.size_bytes))
+        for piece in payload.pieces:
+            sink.write(piece)
 
 
-def model_size_bytes(model: ModelProto, payloads: Sequence[Payload]) -> int:
+def model_size_bytes(skeleton: Skeleton) -> int:
     """Length of what `write_model` writes."""
-    graph = _graph_size_bytes(model.graph.ByteSize(), payloads)
-    return len(_without_graph(model)) + len(_head(ModelProto.GRAPH_FIELD_NUMBER, graph)) + graph
+    graph_bytes = _graph_size_bytes(skeleton)
+    return len(_without_graph(skeleton.model)) + len(_head(_GRAPH, graph_bytes)) + graph_bytes
 
 
 def varint(value: int) -> bytes:
@@ -73,13 +82,11 @@ def _without_graph(model: ModelProto) -> bytes:
 
 
 def _tensor_size_bytes(payload: Payload) -> int:
-    size = payload.tensor.ByteSize()
-    if payload.size_bytes:
-        size += len(_head(TensorProto.RAW_DATA_FIELD_NUMBER, payload.size_bytes))
-    return size + payload.size_bytes
+    head = _head(_RAW_DATA, payload.size_bytes)
+    return payload.tensor.ByteSize() + len(head) + payload.size_bytes
 
 
-def _graph_size_bytes(graph_bytes: int, payloads: Sequence[Payload]) -> int:
-    tensors = [_tensor_size_bytes(payload) for payload in payloads]
-    heads = [len(_head(GraphProto.INITIALIZER_FIELD_NUMBER, size)) for size in tensors]
-    return graph_bytes + sum(tensors) + sum(heads)
+def _graph_size_bytes(skeleton: Skeleton) -> int:
+    tensors = [_tensor_size_bytes(payload) for payload in skeleton.payloads]
+    heads = [len(_head(_INITIALIZER, size)) for size in tensors]
+    return skeleton.model.graph.ByteSize() + sum(tensors) + sum(heads)

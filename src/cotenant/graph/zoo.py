@@ -50,13 +50,12 @@ def zoo_path(name: str, cache_dir: Path | None = None, seed: int = 0) -> Path:
         ModelError: there is no such name.
         CotenantError: the cache has no room or cannot be written.
     """
-    plan = zoo_blueprint(name)
-    payloads = plan.payloads(seed)
+    skeleton = zoo_blueprint(name).skeleton(seed)
 
     def write(sink: Sink) -> None:
-        write_model(sink, plan.model, payloads)
+        write_model(sink, skeleton)
 
-    return keep(_place(name, cache_dir, seed), model_size_bytes(plan.model, payloads), write)
+    return keep(_place(name, cache_dir, seed), model_size_bytes(skeleton), write)
 
 
 def zoo_cached(name: str, cache_dir: Path | None = None, seed: int = 0) -> bool:
