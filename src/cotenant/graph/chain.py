@@ -3,6 +3,12 @@
 Position `p` of a chain is the place before node `p`. A tensor crosses it if a node before it
 writes the tensor and a node after it reads the tensor. Constants and weights never cross: each
 segment has its own copy of those that it reads.
+
+A runtime fuses a normalisation, an activation or a sum with the kernel before it, and fused
+arithmetic rounds differently. It does so across a tensor with one reader, so such a tensor is
+never cut, unless its reader begins a kernel of its own. Across a tensor with several readers
+(a shortcut) it may do so, too; a cut is exact where whatever crosses is read behind it only
+by beginnings of kernels and by operators that give the same bits fused or not.
 """
 
 import itertools
@@ -17,9 +23,10 @@ from cotenant.graph.shapes import TensorType, names_read, tensor_types
 from cotenant.graph.wire import Skeleton
 
 _KERNEL_STARTS = frozenset(
-    ["Conv", "ConvTranspose", "Gemm", "MatMul", "RNN", "GRU", "LSTM"]
-    + ["ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DequantizeLinear"]
+    {"Conv", "ConvTranspose", "Gemm", "MatMul", "RNN", "GRU", "LSTM"}
+    | {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DequantizeLinear"}
 )
+_SAME_BITS = frozenset({"MaxPool", "AveragePool", "Transpose", "Reshape", "Flatten", "Shape"})
 
 
 class Chain(NamedTuple):
@@ -37,8 +44,10 @@ class Chain(NamedTuple):
     """Operations of each node, and one for each element that it writes."""
     crossing_bytes: tuple[int, ...]
     """Bytes that cross each position, from before the first node to behind the last."""
+    exact_cuts: tuple[int, ...]
+    """Positions where a cut changes no bit of the results; without the two ends."""
     cuts: tuple[int, ...]
-    """Positions where the chain may be cut, without its two ends."""
+    """Positions where a cut changes results by rounding at most."""
 
 
 def chain_of(skeleton: Skeleton) -> Chain:
@@ -61,20 +70,22 @@ def chain_of(skeleton: Skeleton) -> Chain:
                 f"output {value.name!r} of graph {graph.name!r} is a constant or an input, "
                 "which no segment computes; remove it from the outputs"
             )
-    crossing = [0] * (len(nodes) + 2)
-    closed = [0] * (len(nodes) + 2)
-    outputs = {value.name for value in graph.output}
+    crossing, glued, joined = ([0] * (len(nodes) + 2) for _ in range(3))
     for name, first in written_at.items():
-        last = readers.get(name, [first])[-1]
-        kind = types.get(name)
-        # Differences now, sums below: the tensor crosses positions first + 1 to last.
-        size_bytes = kind.size_bytes if kind else 0
-        crossing[first + 1] += size_bytes
-        crossing[last + 1] -= size_bytes
-        if kind is None or _is_glued(nodes, first, readers.get(name, []), name in outputs):
-            closed[first + 1] += 1
-            closed[last + 1] -= 1
-    shut = list(itertools.accumulate(closed))
+        places = readers.get(name, [first])
+        # Differences now, sums below: the tensor crosses positions first + 1 to its last reader.
+        _add(crossing, first, places[-1], types[name].size_bytes if name in types else 0)
+        if name not in types or nodes[first].op_type == "DequantizeLinear":
+            # Behind the latter the runtime may compute in integers, if it sees both.
+            _add(glued, first, places[-1], 1)
+            _add(joined, first, places[-1], 1)
+            continue
+        fused = [place for place in places if nodes[place].op_type not in _KERNEL_STARTS]
+        if fused and len(places) == 1:
+            _add(glued, first, fused[0], 1)
+            _add(joined, first, fused[0], 1)
+        elif rounds := [at for at in fused if nodes[at].op_type not in _SAME_BITS]:
+            _add(joined, first, rounds[-1], 1)
     return Chain(
         skeleton=skeleton,
         nodes=nodes,
@@ -83,7 +94,8 @@ def chain_of(skeleton: Skeleton) -> Chain:
         last_read_at={name: places[-1] for name, places in readers.items()},
         work=tuple(_work(node, types) for node in nodes),
         crossing_bytes=tuple(itertools.accumulate(crossing))[:-1],
-        cuts=tuple(position for position in range(1, len(nodes)) if not shut[position]),
+        exact_cuts=_open(joined),
+        cuts=_open(glued),
     )
 
 
@@ -122,13 +134,15 @@ def segment_skeleton(chain: Chain, start: int, end: int) -> Skeleton:
     return Skeleton(model, kept)
 
 
-def _is_glued(
-    nodes: Sequence[NodeProto], writer: int, readers: Sequence[int], is_output: bool
-) -> bool:
-    """Whether a runtime may fuse the writer of a tensor with its reader."""
-    if nodes[writer].op_type == "DequantizeLinear":
-        return True  # the operator behind it may be computed in integers
-    return len(readers) == 1 and not is_output and nodes[readers[0]].op_type not in _KERNEL_STARTS
+def _add(differences: list[int], writer: int, reader: int, amount: int) -> None:
+    differences[writer + 1] += amount
+    differences[reader + 1] -= amount
+
+
+def _open(differences: Sequence[int]) -> tuple[int, ...]:
+    """Positions between the two ends that nothing closes."""
+    sums = tuple(itertools.accumulate(differences))
+    return tuple(position for position in range(1, len(sums) - 2) if not sums[position])
 
 
 def _work(node: NodeProto, types: Mapping[str, TensorType]) -> int:

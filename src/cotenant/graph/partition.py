@@ -1,15 +1,14 @@
 """A model file and a number of parts go in; as many `Segment`s, each a model file, come out.
 
-Segments are contiguous in the order of the file's nodes. Run one after the other, with every
-tensor kept by its name until nobody needs it, they give what the whole gives, bit by bit:
+Segments are contiguous in the order of the file's nodes. They run one after the other, with
+every tensor kept by its name:
 
     tensors = dict(inputs)
     for segment in segments:
         tensors |= run(segment.path, {name: tensors[name] for name in segment.inputs})
 
-Where a cut may be: a runtime fuses a normalisation, an activation or a sum with the operator
-before it, and fused arithmetic rounds differently. Such fusion follows tensors that have one
-reader only, so no such tensor is cut, unless its reader begins a kernel of its own.
+The results are those of the whole bit by bit as long as the model has enough exact cuts (see
+`chain`); with more parts than that, they differ by rounding.
 
 Where a cut is best: each segment costs its operations, and for every byte that enters or
 leaves it as much as some operations; the sum of the squared costs is smallest. Squares make
@@ -69,7 +68,8 @@ def cut(model_path: Path, parts: int, folder: Path | None = None) -> tuple[Segme
         )
     if parts == 1:
         return (_segment(model_path, segment_skeleton(chain, 0, len(chain.nodes))),)
-    positions = best_cuts(chain, parts)
+    exact = len(chain.exact_cuts) >= parts - 1
+    positions = best_cuts(chain, chain.exact_cuts if exact else chain.cuts, parts)
     key = _key(chain.skeleton, positions)
     folder = cache_folder() / "segments" if folder is None else folder
     return tuple(
@@ -78,9 +78,9 @@ def cut(model_path: Path, parts: int, folder: Path | None = None) -> tuple[Segme
     )
 
 
-def best_cuts(chain: Chain, parts: int) -> tuple[int, ...]:
-    """Positions of the `parts - 1` cuts whose segments have the smallest sum of squared costs."""
-    places = np.array([0, *chain.cuts, len(chain.nodes)])
+def best_cuts(chain: Chain, cuts: Sequence[int], parts: int) -> tuple[int, ...]:
+    """Those `parts - 1` of the cuts whose segments have the smallest sum of squared costs."""
+    places = np.array([0, *cuts, len(chain.nodes)])
     done = np.concatenate([[0.0], np.cumsum(chain.work)])[places]
     moved = _OPERATIONS_PER_BYTE * np.asarray(chain.crossing_bytes, dtype=np.float64)[places]
     cost = np.square((done + moved)[None, :] - (done - moved)[:, None])  # [first, last]
