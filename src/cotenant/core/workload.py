@@ -96,7 +96,7 @@ def workload_schema() -> str:
 def _rooted(workload: Workload, folder: Path) -> Workload:
     def rooted(task: Task) -> Task:
         update: dict[str, Any] = {}
-        if not task.model.startswith("zoo:"):
+        if not task.model.startswith(("zoo:", "python:")):
             update["model"] = str(folder / task.model)
         if isinstance(task.arrivals, Trace):
             update["arrivals"] = task.arrivals.model_copy(
