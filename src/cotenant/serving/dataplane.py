@@ -3,6 +3,7 @@
 REST and gRPC only convert: every rule about what a client may ask for stands here.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ from cotenant.core.errors import (
     ModelError,
     NotFound,
     NotReady,
+    ShuttingDown,
     Unsupported,
 )
 from cotenant.core.request import Tensor
@@ -82,8 +84,7 @@ class DataPlane:
         self._catalog = catalog
         self._max_tensor_bytes = max_tensor_bytes
         self._strict_readiness = strict_readiness
-        self._started = False
-        self._draining = False
+        self._open = False
         self._forms: dict[str, tuple[Served, Form]] = {}
 
     # Inference
@@ -97,9 +98,21 @@ class DataPlane:
         slots = form.chosen(call.outputs)
         tensors, rows = form.read(given)
         level, timeout_s, deadline_s = _promises(call, served.task)
-        answer = await self.runtime.infer(
-            call.model, tensors, rows=rows, level=level, timeout_s=timeout_s, deadline_s=deadline_s
-        )
+        try:
+            answer = await self.runtime.infer(
+                call.model,
+                tensors,
+                rows=rows,
+                level=level,
+                timeout_s=timeout_s,
+                deadline_s=deadline_s,
+            )
+        except asyncio.CancelledError as cut_off:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            # Not the client went away, but the machine: its client still wants to be told.
+            raise ShuttingDown("the server was shut down before the request ended") from cut_off
         if answer.error is not None:
             raise answer.error
         outputs = answer.outputs
@@ -112,24 +125,25 @@ class DataPlane:
     def ready(self) -> bool:
         """Whether the server as a whole can be sent requests.
 
-        Once every task has been ready, a best-effort lane that restarts does not turn the
-        server away from its critical tasks, unless readiness was asked to be strict.
+        A best-effort lane that restarts does not turn clients away from critical tasks,
+        unless readiness was asked to be strict.
         """
-        states = [(served.task.critical, served.state) for served in self.runtime.served.values()]
-        all_ready = all(state is State.READY for _, state in states)
-        self._started = self._started or all_ready
-        if self._draining:
-            return False
-        if self._strict_readiness:
-            return all_ready
-        return self._started and all(state is State.READY for critical, state in states if critical)
+        return self._open and all(
+            served.state is State.READY
+            for served in self.runtime.served.values()
+            if self._strict_readiness or served.task.critical
+        )
 
     def model_ready(self, model: str, version: str = "") -> bool:
-        return not self._draining and self._served(model, version).state is State.READY
+        return self._served(model, version).state is State.READY and self._open
+
+    def open(self) -> None:
+        """Say that the server has started: every task that it starts with has loaded."""
+        self._open = True
 
     async def drain(self, timeout_s: float) -> bool:
         """Turn unready, take nothing new, and let the rest end; false if some was cut off."""
-        self._draining = True
+        self._open = False
         return await self.runtime.drain(timeout_s)
 
     # Facts

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cotenant.core.errors import CotenantError, ModelError, NotFound, WorkloadError
 from cotenant.core.task import Task
-from cotenant.core.workload import Workload
 from cotenant.runtime.base import Runtime
 from cotenant.serving.model_config import parse_config, task_of
 from cotenant.serving.protocol import inference_pb2 as pb
@@ -56,13 +55,6 @@ class Repository:
         if not model.is_file():
             raise ModelError(f"model {name!r}: there is no file {str(model)!r}; put it there")
         return task_of(name, model, config, str(source)), str(version)
-
-    def workload(self, names: Collection[str] | None = None) -> Workload:
-        """The named models (all when `None`) as a workload; broken ones raise."""
-        chosen = self.names() if names is None else names
-        tasks = tuple(self.find(name)[0] for name in chosen)
-        # A server under explicit control may start with nothing loaded.
-        return Workload(tasks=tasks) if tasks else Workload.model_construct(tasks=())
 
     def stamp(self, name: str) -> tuple[object, ...]:
         """Something that differs when a model's files have changed."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from cotenant.core.errors import WorkloadError
+from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.runtime.base import Runtime
 from cotenant.serving.dataplane import DataPlane
 from cotenant.serving.grpc import Grpc
@@ -49,6 +49,8 @@ class Settings(NamedTuple):
     token: str | None = None
     certificate: Certificate | None = None
     repository: Repository | None = None
+    initial: tuple[str, ...] = ()
+    """Models of the repository that are loaded before the server is ready."""
     explicit: bool = False
     """Clients may load and unload models of the repository."""
     poll_s: float | None = None
@@ -86,6 +88,7 @@ class Server:
         self._scrapes = HttpServer(self._scrape, refuse, max_body_bytes=0)
         self._grpc = Grpc(self.plane, self._token, limit, settings.certificate)
         self._background: list[asyncio.Task[None]] = []
+        self._running = False
 
     async def start(self) -> Ports:
         """Open every port, then start the machine: a port in use is told before models load."""
@@ -104,10 +107,11 @@ class Server:
                 settings.metrics_port,
                 lambda port: self._scrapes.listen(host, port, tls),
             )
-            await self._machine.start()
+            await self._start_machine()
         except BaseException:
             await self._close()
             raise
+        self.plane.open()
         if settings.repository is not None and settings.poll_s is not None:
             follower = Follower(settings.repository, self._machine)
             self._background.append(asyncio.create_task(follower.follow(settings.poll_s)))
@@ -122,15 +126,32 @@ class Server:
         finally:
             await self._close()
 
+    async def _start_machine(self) -> None:
+        settings = self._settings
+        try:
+            await self._machine.start()
+        except CotenantError:
+            raise  # it has already let go of everything
+        except BaseException:
+            await self._machine.close()
+            raise
+        self._running = True
+        for name in settings.initial:
+            if settings.repository is not None:
+                await self._machine.load(*settings.repository.find(name))
+
     async def _close(self) -> None:
         for task in self._background:
             task.cancel()
+        # Before the listeners: what is cut off here is still answered, with an error.
+        if self._running:
+            self._running = False
+            await self._machine.close()
         await asyncio.gather(
             self._http.close(_GRACE_S),
             self._scrapes.close(_GRACE_S),
             self._grpc.close(_GRACE_S),
         )
-        await self._machine.close()
         if self._records is not None:
             self._records.close()
 
