@@ -76,7 +76,7 @@ class Grpc:
 
     # Methods
 
-    def _inference_methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    def _inference_methods(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         plain: dict[str, tuple[Method, Any]] = {
             "ServerLive": (self._live, pb.ServerLiveRequest),
             "ServerReady": (self._ready, pb.ServerReadyRequest),
@@ -90,7 +90,7 @@ class Grpc:
             "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest),
             "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest),
         }
-        methods = {
+        methods: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._guarded(method, checked=name not in _OPEN_METHODS),
                 request_deserializer=message.FromString,
@@ -105,7 +105,7 @@ class Grpc:
         )
         return methods
 
-    def _health_methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    def _health_methods(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         return {
             "Check": grpc.unary_unary_rpc_method_handler(
                 self._guarded(self._health_check, checked=False),
