@@ -30,6 +30,8 @@ from cotenant.bench.records import (
 from cotenant.bench.scenarios import Scenario
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.bench.watchers import LaneKill, MemorySample, killed_lane, sampled_memory
+from cotenant.core.errors import ExecutionError
+from cotenant.core.record import Outcome
 from cotenant.core.task import ClosedLoop, Poisson, Task
 
 OWN_POLICY = "cotenant"
@@ -75,26 +77,106 @@ def visits_of_round(scenario: Scenario, settings: Settings, round_number: int) -
     return tuple(everything[place] for place in rng.permutation(len(everything)))
 
 
-def run_scenario(
-    scenario: Scenario,
-    settings: Settings,
-    generator: LoadGenerator,
-    writer: RecordWriter,
-    folder: Path,
-    announce: Announce,
-    program: Sequence[str] = SERVE,
-) -> None:
-    """Start the servers, run all rounds, stop the servers."""
-    alone_rps: dict[str, list[float]] = {}
-    with started(scenario, folder, program) as servers:
-        for round_number in range(settings.rounds):
-            for visit in visits_of_round(scenario, settings, round_number):
-                with announce(scenario, round_number, visit):
+class Setting(NamedTuple):
+    """Where a suite runs: everything but the scenario."""
+
+    settings: Settings
+    generator: LoadGenerator
+    writer: RecordWriter
+    folder: Path
+    announce: Announce
+    program: Sequence[str] = SERVE
+
+
+class ScenarioRun:
+    """One scenario from start to end."""
+
+    def __init__(self, scenario: Scenario, setting: Setting) -> None:
+        self._scenario = scenario
+        self._setting = setting
+        self._alone_rps: dict[str, list[float]] = {}
+
+    def run(self) -> None:
+        """Start the servers, run all rounds, stop the servers."""
+        setting = self._setting
+        with started(self._scenario, setting.folder, setting.program) as servers:
+            for round_number in range(setting.settings.rounds):
+                for visit in visits_of_round(self._scenario, setting.settings, round_number):
                     server = servers[OWN_POLICY if visit.policy == ALONE else visit.policy]
-                    lines = _run_visit(
-                        scenario, settings, round_number, visit, server, generator, alone_rps
-                    )
-                    writer.write(lines)
+                    with setting.announce(self._scenario, round_number, visit):
+                        lines = self._visit(round_number, visit, server)
+                    setting.writer.write(lines)
+
+    def _visit(self, round_number: int, visit: Visit, server: Server) -> list[Line]:
+        warm_up_s = self._setting.settings.warm_up_s
+        before = {task.name: server.inference_time(task.name) for task in visit.tasks}
+        plan = self._plan(round_number, visit, server)
+        with self._watched(visit, server) as (samples, killed):
+            driven = self._setting.generator.drive(plan)
+        if visit.policy == ALONE:
+            self._note_rate_alone(visit.tasks[0].name, driven)
+        place = (self._scenario.name, visit.policy, round_number)
+        phase = Phase(
+            *place,
+            tasks=tuple(task.name for task in visit.tasks),
+            warm_up_from_s=driven.start_s,
+            start_s=driven.start_s + warm_up_s,
+            end_s=driven.start_s + warm_up_s + visit.seconds_s,
+            service_s=_service_s(before, server),
+        )
+        return [
+            phase,
+            *(Observation(*place, **seen._asdict()) for seen in driven.seen),
+            *(Memory(*place, **sample._asdict()) for sample in samples),
+            *(Kill(*place, **kill._asdict()) for kill in killed),
+        ]
+
+    def _plan(self, round_number: int, visit: Visit, server: Server) -> LoadPlan:
+        settings = self._setting.settings
+        horizon_s = settings.warm_up_s + visit.seconds_s
+        loads = []
+        for task in visit.tasks:
+            rng = _rng(settings.seed, self._scenario.name, str(round_number), task.name)
+            loads.append(load_of(task, horizon_s, rng, self._offered_rps(visit, task)))
+        return LoadPlan(
+            host=HOST,
+            port=server.port,
+            seed=settings.seed,
+            warm_up_s=settings.warm_up_s,
+            seconds_s=visit.seconds_s,
+            drain_s=_DRAIN_S,
+            loads=tuple(loads),
+        )
+
+    def _offered_rps(self, visit: Visit, task: Task) -> float | None:
+        if visit.policy == ALONE or self._scenario.overload is None or task.critical:
+            return None
+        return self._scenario.overload * float(np.mean(self._alone_rps[task.name]))
+
+    def _note_rate_alone(self, task: str, driven: Driven) -> None:
+        ended_s = [one.end_s for one in driven.seen if one.outcome is Outcome.OK]
+        if not ended_s:
+            raise ExecutionError(
+                f"task {task!r} answered nothing while it was alone; "
+                f"read the server's log in {str(self._setting.folder)!r}"
+            )
+        rate_rps = len(ended_s) / (max(ended_s) - driven.start_s)
+        self._alone_rps.setdefault(task, []).append(rate_rps)
+
+    @contextlib.contextmanager
+    def _watched(
+        self, visit: Visit, server: Server
+    ) -> Iterator[tuple[list[MemorySample], list[LaneKill]]]:
+        with contextlib.ExitStack() as stack:
+            samples: list[MemorySample] = []
+            killed: list[LaneKill] = []
+            if visit.policy != ALONE:
+                samples = stack.enter_context(sampled_memory(server))
+                if self._scenario.kills:
+                    kills = _kills_per_round(self._scenario, self._setting.settings)
+                    task = self._scenario.best_effort[0].name
+                    killed = stack.enter_context(killed_lane(server, task, kills, _KILL_GAP_S))
+            yield samples, killed
 
 
 @contextlib.contextmanager
@@ -112,87 +194,11 @@ def started(
         yield servers
 
 
-def phase_seconds_s(scenario: Scenario, settings: Settings) -> float:
+def round_seconds_s(scenario: Scenario, settings: Settings) -> float:
     """What one round of a scenario takes, warm-up included."""
     return sum(
         settings.warm_up_s + visit.seconds_s for visit in visits_of_round(scenario, settings, 0)
     )
-
-
-def _phase_seconds_s(scenario: Scenario, settings: Settings) -> float:
-    if scenario.kills:
-        return (_kills_per_round(scenario, settings) + 1) * _KILL_GAP_S
-    return max(scenario.seconds_s or 0.0, settings.seconds_s)
-
-
-def _kills_per_round(scenario: Scenario, settings: Settings) -> int:
-    return math.ceil(scenario.kills / settings.rounds)
-
-
-def _run_visit(
-    scenario: Scenario,
-    settings: Settings,
-    round_number: int,
-    visit: Visit,
-    server: Server,
-    generator: LoadGenerator,
-    alone_rps: dict[str, list[float]],
-) -> list[Line]:
-    mixed = visit.policy != ALONE
-    offered = {
-        task.name: scenario.overload * float(np.mean(alone_rps[task.name]))
-        for task in visit.tasks
-        if mixed and scenario.overload is not None and not task.critical
-    }
-    plan = LoadPlan(
-        host=HOST,
-        port=server.port,
-        seed=settings.seed,
-        warm_up_s=settings.warm_up_s,
-        seconds_s=visit.seconds_s,
-        drain_s=_DRAIN_S,
-        loads=tuple(
-            load_of(
-                task,
-                settings.warm_up_s + visit.seconds_s,
-                _rng(settings.seed, scenario.name, str(round_number), task.name),
-                offered.get(task.name),
-            )
-            for task in visit.tasks
-        ),
-    )
-    before = {task.name: server.inference_time(task.name) for task in visit.tasks}
-    samples: list[MemorySample] = []
-    killed: list[LaneKill] = []
-    with contextlib.ExitStack() as stack:
-        if mixed:
-            samples = stack.enter_context(sampled_memory(server))
-        if mixed and scenario.kills:
-            kills = _kills_per_round(scenario, settings)
-            killed = stack.enter_context(
-                killed_lane(server, scenario.best_effort[0].name, kills, _KILL_GAP_S)
-            )
-        driven = generator.drive(plan)
-    if not mixed:
-        task = visit.tasks[0].name
-        ended = sum(1 for one in driven.seen if one.status == 200)
-        spent_s = max((one.end_s for one in driven.seen), default=0.0) - driven.start_s
-        alone_rps.setdefault(task, []).append(ended / spent_s if ended else 0.0)
-    place = (scenario.name, visit.policy, round_number)
-    phase = Phase(
-        *place,
-        tasks=tuple(task.name for task in visit.tasks),
-        warm_up_from_s=driven.start_s,
-        start_s=driven.start_s + settings.warm_up_s,
-        end_s=driven.start_s + settings.warm_up_s + visit.seconds_s,
-        service_s=_service_s(before, server),
-    )
-    return [
-        phase,
-        *_observations(place, driven),
-        *(Memory(*place, *sample) for sample in samples),
-        *(Kill(*place, scenario.best_effort[0].name, *kill) for kill in killed),
-    ]
 
 
 def load_of(
@@ -207,8 +213,14 @@ def load_of(
     return TaskLoad(task.name, tuple(draw_arrivals(arrivals, horizon_s, rng).tolist()))
 
 
-def _observations(place: tuple[str, str, int], driven: Driven) -> Iterator[Observation]:
-    return (Observation(*place, *seen) for seen in driven.seen)
+def _phase_seconds_s(scenario: Scenario, settings: Settings) -> float:
+    if scenario.kills:
+        return (_kills_per_round(scenario, settings) + 1) * _KILL_GAP_S
+    return max(scenario.seconds_s or 0.0, settings.seconds_s)
+
+
+def _kills_per_round(scenario: Scenario, settings: Settings) -> int:
+    return math.ceil(scenario.kills / settings.rounds)
 
 
 def _service_s(before: dict[str, tuple[int, float] | None], server: Server) -> dict[str, float]:

@@ -26,6 +26,7 @@ class MemorySample(NamedTuple):
 class LaneKill(NamedTuple):
     """One `kill -9`, and how it ended."""
 
+    task: str
     time_s: float
     pid: int
     back_s: float | None
@@ -66,7 +67,7 @@ def killed_lane(server: Server, task: str, kills: int, gap_s: float) -> Iterator
         if len(killed) < kills and now_s >= due_s and (not killed or killed[-1].back_s):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(lane.pid, signal.SIGKILL)
-                killed.append(LaneKill(now_s, lane.pid, None, None))
+                killed.append(LaneKill(task, now_s, lane.pid, None, None))
 
     with _every(_ASK_LANES_EVERY_S, look):
         yield killed
