@@ -24,21 +24,27 @@ def versions() -> dict[str, str]:
     return found
 
 
+def suite_header(suite: str, seed: int) -> dict[str, Any]:
+    """What every suite writes first."""
+    return {
+        "suite": suite,
+        "machine": machine_fingerprint(),
+        "versions": versions(),
+        "seed": seed,
+        "command": sys.argv,
+        "clock": "CLOCK_MONOTONIC",
+    }
+
+
 def mixed_header(
     scenarios: tuple[Scenario, ...], settings: Settings, standing: str
 ) -> dict[str, Any]:
     """Header of the suite `mixed`."""
-    return {
-        "suite": "mixed",
-        "machine": machine_fingerprint(),
-        "versions": versions(),
-        "seed": settings.seed,
+    return suite_header("mixed", settings.seed) | {
         "rounds": settings.rounds,
         "seconds_s": settings.seconds_s,
         "warm_up_s": settings.warm_up_s,
-        "command": sys.argv,
         "generator": standing,
-        "clock": "CLOCK_MONOTONIC",
         "scenarios": [_described(scenario) for scenario in scenarios],
     }
 

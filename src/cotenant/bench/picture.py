@@ -131,7 +131,7 @@ def _throughput(axes: Axes, scenario: Mapping[str, Any]) -> None:
             capsize=3,
         )
     for place, value, end in zip(places, values, high, strict=True):
-        axes.text(max(value, end) + 0.02, place, f"{value:.2f}", va="center", fontsize=9)
+        axes.text(max(value, end) + 0.02, float(place), f"{value:.2f}", va="center", fontsize=9)
     axes.axvline(1.0, color=_INK, linestyle="--", linewidth=0.9)
     axes.set_xlim(0.0, max(1.25, *(float(one) + 0.2 for one in high)) if policies else 1.25)
     axes.set_yticks(places, policies)

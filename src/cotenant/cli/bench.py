@@ -13,10 +13,13 @@ from cotenant.bench.bars import Bar
 from cotenant.bench.header import mixed_header
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_seconds_s
+from cotenant.bench.overhead import measure as measure_overhead
+from cotenant.bench.overhead import write_report as write_overhead_report
 from cotenant.bench.records import RecordWriter
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.core.errors import CotenantError
+from cotenant.core.units import format_bytes, format_duration
 
 _OUT = click.Path(path_type=Path, file_okay=False)
 
@@ -81,6 +84,61 @@ def report(folder: Path) -> None:
     _print_bars(bars, folder, Console())
 
 
+@bench.command()
+@click.option("--out", type=_OUT, required=True, help="Folder for records and reports.")
+@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--calls", type=click.IntRange(10), default=200, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--strict", is_flag=True, help="Exit with 1 when a bar is missed.")
+@click.pass_context
+def overhead(
+    context: click.Context, /, *, out: Path, rounds: int, calls: int, seed: int, strict: bool
+) -> None:
+    """What the server adds to calling ONNX Runtime in-process."""
+    console = Console()
+    try:
+        with _progress(console) as progress:
+            bar = progress.add_task("round trips", total=rounds)
+            measure_overhead(
+                out,
+                rounds=rounds,
+                calls=calls,
+                seed=seed,
+                ended=lambda: progress.advance(bar),
+            )
+        bars = write_overhead_report(out)
+    except CotenantError as error:
+        raise click.ClickException(str(error)) from error
+    table = Table("protocol", "input", "overhead p50", "bar", "", title="Server overhead")
+    for one in bars:
+        table.add_row(
+            one.protocol,
+            format_bytes(one.payload_bytes),
+            format_duration(one.value_s),
+            f"<= {format_duration(one.limit_s)}",
+            _verdict(one.met),
+        )
+    console.print(table)
+    console.print(f"Report: {out / REPORT}")
+    if strict and not all(one.met for one in bars):
+        context.exit(1)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        refresh_per_second=1,  # drawing must not take time from what is measured
+    )
+
+
+def _verdict(met: bool) -> str:
+    return "[green]pass[/]" if met else "[red]MISS[/]"
+
+
 def _chosen(name: str, policies: tuple[str, ...]) -> Scenario:
     scenario = find_scenario(name)
     unknown = [policy for policy in policies if policy not in POLICIES]
@@ -94,15 +152,7 @@ def _measure(
 ) -> bool:
     """Run everything; false if Ctrl-C came first. What was seen until then is written."""
     out.mkdir(parents=True, exist_ok=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        refresh_per_second=1,  # drawing must not take time from what is measured
-    )
-    with LoadGenerator() as generator, progress:
+    with LoadGenerator() as generator, _progress(console) as progress:
         header = mixed_header(tuple(scenarios), settings, generator.standing)
         total_s = settings.rounds * sum(round_seconds_s(one, settings) for one in scenarios)
         bar = progress.add_task("starting servers", total=total_s)
@@ -136,7 +186,7 @@ def _print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
                 bar.figure,
                 "not measured" if bar.value is None else f"{bar.value:.4g}",
                 f"{'<=' if bar.at_most else '>='} {bar.limit:.4g}",
-                "[green]pass[/]" if bar.met else "[red]MISS[/]",
+                _verdict(bar.met),
             )
         console.print(table)
     console.print(f"Report: {out / REPORT}")
