@@ -44,7 +44,7 @@ def tail(transform: Transform, time_s: Real) -> Real:
     >>> [round(float(p), 7) for p in tail(exponential, np.array([1.0, 5.0]))]  # e^-1, e^-5
     [0.3678794, 0.0067379]
     """
-    nodes: Complex = _NODES / time_s[:, None]
+    nodes: Complex = np.multiply.outer(1.0 / time_s, _NODES)
     images = (1.0 - transform(nodes)) / nodes
     sums: Real = np.exp(_DAMPING / 2.0) / time_s * (images.real @ _COEFFICIENTS)
     return np.clip(sums, 0.0, 1.0)

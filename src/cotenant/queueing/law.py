@@ -20,6 +20,10 @@ from cotenant.queueing import inversion
 from cotenant.queueing.inversion import Complex, Real, Transform
 
 
+_SEPARATE_JUMPS = 8
+"""Jumps kept apart; where there are more, each is small, and inversion across them is harmless."""
+
+
 class Part(NamedTuple):
     """With chance `weight` the time is `floor_s` plus an excess."""
 
@@ -40,6 +44,7 @@ class Law:
 
     @property
     def mean_s(self) -> float:
+        """Mean, exact."""
         return sum(part.weight * (part.floor_s + part.excess_mean_s) for part in self.parts)
 
     def transform(self, s: Complex) -> Complex:
@@ -65,6 +70,21 @@ class Law:
                 chance[inside] = 0.0
             total += part.weight * chance
         return np.clip(total, 0.0, 1.0)
+
+    def points(self, cells: int) -> tuple[Real, Real]:
+        """Times and weights that stand for this law: each jump, and `cells` of each smooth rest.
+
+        The mean is kept exactly; what lies beyond a tail of 1e-6 is added to the last cell.
+        """
+        times: list[Real] = []
+        weights: list[Real] = []
+        for part in self.parts:
+            mass, over = np.ones(1), np.zeros(1)
+            if part.atom < 1.0:
+                mass, over = _cells(part, cells)
+            times.append(part.floor_s + over)
+            weights.append(part.weight * mass)
+        return np.concatenate(times), np.concatenate(weights)
 
     def quantile_s(self, quantile: float) -> float:
         """Smallest t with P(X <= t) >= quantile.
@@ -97,6 +117,30 @@ class Law:
         )
 
 
+def discrete(values_s: Real, weights: Real) -> Law:
+    """Law of a time with finitely many values, ascending; the weights sum to 1.
+
+    A few values keep their jumps; many are close together and count as smooth.
+
+    >>> discrete(np.array([1.0, 4.0]), np.array([0.75, 0.25])).mean_s
+    1.75
+    """
+    if values_s.size <= _SEPARATE_JUMPS:
+        return Law(
+            tuple(
+                Part(float(weight), float(value), 1.0, 0.0, np.ones_like)
+                for value, weight in zip(values_s, weights, strict=True)
+            )
+        )
+    floor_s, over = float(values_s[0]), values_s - values_s[0]
+
+    def excess(s: Complex) -> Complex:
+        image: Complex = np.exp(-s[..., None] * over) @ weights
+        return image
+
+    return Law((Part(1.0, floor_s, float(weights[0]), float(over @ weights), excess),))
+
+
 def total(laws: Sequence[Law]) -> Law:
     """Law of the sum of independent times: transforms multiply, means add.
 
@@ -104,7 +148,8 @@ def total(laws: Sequence[Law]) -> Law:
     >>> total([Law((unit,)), Law((unit,))]).quantile_s(0.3)
     1.0
     """
-    return Law(tuple(_joined(parts) for parts in product(*(law.parts for law in laws))))
+    joined = tuple(_joined(parts) for parts in product(*(law.parts for law in laws)))
+    return Law(joined if len(joined) <= _SEPARATE_JUMPS else (_blended(joined),))
 
 
 def mixed(weighted: Sequence[tuple[float, Law]]) -> Law:
@@ -133,3 +178,27 @@ def _joined(parts: Sequence[Part]) -> Part:
         excess_mean_s=sum(part.excess_mean_s for part in parts),
         excess=excess,
     )
+
+
+def _blended(parts: Sequence[Part]) -> Part:
+    whole, floor_s = Law(tuple(parts)), min(part.floor_s for part in parts)
+    return Part(
+        weight=1.0,
+        floor_s=floor_s,
+        atom=sum(part.weight * part.atom for part in parts if part.floor_s == floor_s),
+        excess_mean_s=whole.mean_s - floor_s,
+        excess=lambda s: np.exp(floor_s * s) * whole.transform(s),
+    )
+
+
+def _cells(part: Part, cells: int) -> tuple[Real, Real]:
+    rest = Law((part._replace(weight=1.0, floor_s=0.0),))
+    reach = 2.0 * part.excess_mean_s
+    while rest.tail(reach)[0] > 1e-6:
+        reach *= 1.5
+    edges = np.linspace(0.0, reach, cells + 1)
+    mass = np.maximum(-np.diff(rest.tail(edges)), 0.0)
+    middle = (edges[:-1] + edges[1:]) / 2.0
+    mass *= (1.0 - part.atom) / mass.sum()
+    middle *= part.excess_mean_s / float(mass @ middle)
+    return np.append(part.atom, mass), np.append(0.0, middle)

@@ -108,13 +108,10 @@ def busy_period(stream: Stream) -> Service | Unstable:
     service, idle = stream.service, 1.0 - stream.load
     transform = busy_transform(stream.rate_rps, service.law.transform)
     mean_s = service.mean_s / idle
-    # Only a service that always has the same length leaves a jump: no arrival during it.
-    jumps = {part.floor_s for part in service.law.parts if part.atom == 1.0}
     floor_s = min(part.floor_s for part in service.law.parts)
-    atom = sum(
-        part.weight * part.atom * float(np.exp(-stream.rate_rps * part.floor_s))
-        for part in service.law.parts
-        if part.floor_s == floor_s and jumps
+    # A busy period is as short as the shortest service only if nothing arrives during it.
+    atom = float(np.exp(-stream.rate_rps * floor_s)) * sum(
+        part.weight * part.atom for part in service.law.parts if part.floor_s == floor_s
     )
     part = Part(1.0, floor_s, atom, mean_s - floor_s, lambda s: np.exp(floor_s * s) * transform(s))
     return Service(mean_s, service.second_moment_s2 / idle**3, Law((part,)))

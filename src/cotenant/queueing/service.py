@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from cotenant.core.errors import WorkloadError
 from cotenant.queueing.inversion import Complex, Real
-from cotenant.queueing.law import Law, Part, mixed
+from cotenant.queueing.law import Law, Part, discrete, mixed
 
 _SMALLEST_SCV = 1e-9
 """Below this, two equal moments differ by round-off only, and the time is deterministic."""
-_EXACT_VALUES = 8
-"""Up to this many distinct values each keeps its own jump; more look smooth."""
 _GROUPS = 48
 """Equal shares that samples are grouped into, and as many again for the slowest ones."""
 
@@ -68,7 +66,7 @@ def deterministic(time_s: float) -> Service:
     0.0
     """
     _require_moments(time_s, time_s**2)
-    return Service(time_s, time_s**2, Law((_jump(1.0, time_s),)))
+    return Service(time_s, time_s**2, discrete(np.array([time_s]), np.ones(1)))
 
 
 def exponential(mean_s: float) -> Service:
@@ -132,17 +130,7 @@ def from_samples(samples_s: npt.ArrayLike) -> Service:
         )
     values, weights = _grouped(samples)
     mean_s, second_moment_s2 = float(samples.mean()), float(np.mean(samples**2))
-    if values.size <= _EXACT_VALUES:
-        parts = tuple(_jump(float(w), float(v)) for v, w in zip(values, weights, strict=True))
-        return Service(mean_s, second_moment_s2, Law(parts))
-    floor_s, over = float(values[0]), values - values[0]
-
-    def excess(s: Complex) -> Complex:
-        image: Complex = np.exp(-s[..., None] * over) @ weights
-        return image
-
-    part = Part(1.0, floor_s, float(weights[0]), float(over @ weights), excess)
-    return Service(mean_s, second_moment_s2, Law((part,)))
+    return Service(mean_s, second_moment_s2, discrete(values, weights))
 
 
 def mixture(weighted: Sequence[tuple[float, Service]]) -> Service:
@@ -162,10 +150,6 @@ def mixture(weighted: Sequence[tuple[float, Service]]) -> Service:
         sum(share * service.second_moment_s2 for share, service in shares),
         mixed([(share, service.law) for share, service in shares]),
     )
-
-
-def _jump(weight: float, time_s: float) -> Part:
-    return Part(weight, time_s, 1.0, 0.0, np.ones_like)
 
 
 def _grouped(samples: Real) -> tuple[Real, Real]:
