@@ -19,7 +19,6 @@ from cotenant.core.errors import WorkloadError
 from cotenant.queueing import inversion
 from cotenant.queueing.inversion import Complex, Real, Transform
 
-
 _SEPARATE_JUMPS = 8
 """Jumps kept apart; where there are more, each is small, and inversion across them is harmless."""
 

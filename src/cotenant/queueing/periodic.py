@@ -65,7 +65,7 @@ def same_period(streams: int, period_s: float, service_s: float) -> Answer:
         return Unstable(load, f"stream {math.ceil(period_s / service_s)} of {streams}")
     edges = np.linspace(0.0, streams - 1.0, 512 * (streams - 1) + 1)
     beyond = same_period_tail(streams, period_s, service_s, edges * service_s)
-    middle = np.append(0.0, (edges[1:] + edges[:-1]) / 2.0) * service_s
+    middle: Real = np.append(0.0, (edges[1:] + edges[:-1]) * service_s / 2.0)
     mass = np.append(1.0 - beyond[0], -np.diff(beyond))
     waiting = discrete(middle, mass)
     law = total([waiting, discrete(np.array([service_s]), np.ones(1))])
@@ -146,4 +146,5 @@ def _waiting(stream: Stream) -> Law:
     mass = np.fft.ifft(np.exp(np.fft.fft(rise) - rise.sum())).real[: _LATTICE // 2]
     mass = np.maximum(mass, 0.0)
     kept = np.flatnonzero(mass > 1e-13)
-    return discrete(kept * step_s, mass[kept] / mass[kept].sum())
+    values_s: Real = kept * step_s
+    return discrete(values_s, mass[kept] / mass[kept].sum())
