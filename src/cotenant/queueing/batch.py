@@ -23,8 +23,8 @@ def batched(
     """M/G^[1,b]/1: a free server takes all that wait, at most b = len(services), as one batch.
 
     `services[m - 1]` is the service of a batch of m. A server that was idle waits up to
-    `max_delay_s` after the first arrival, or until b have come; requests that waited through a
-    service have used up their delay (exact for a delay of 0 or under every service time).
+    `max_delay_s` after the first arrival, or until b have come; one that becomes free while
+    requests wait starts at once, whatever their age.
     Queue lengths at departures form a chain, n -> max(n - b, 0) + arrivals in the service, with
     arrivals by Fourier transform of E[exp(-lambda (1 - z) S)]; the mean queue is that of a cycle
     between departures, and Little's law makes waiting of it. Means only; exact for Poisson
@@ -54,8 +54,8 @@ def batched(
     over = np.maximum(np.arange(left.size) - largest, 0)
     idle_s, gathering_s, gathering_area = _gathering(rate_rps, max_delay_s, largest)
     area = float(left @ over) * need_s[-1] + rate_rps * float(taken @ need_s2) / 2.0
-    cycle_s = float(taken @ need_s) + left[0] * (idle_s + gathering_s)
-    waiting_s = (area + left[0] * gathering_area) / (cycle_s * rate_rps)
+    cycle_s = float(taken @ need_s + left[0] * (idle_s + gathering_s))
+    waiting_s = float(area + left[0] * gathering_area) / (cycle_s * rate_rps)
     sizes = np.arange(1, largest + 1)
     inside_s = float(taken @ (sizes * need_s)) / float(taken @ sizes)
     busy = float(taken @ need_s) / cycle_s

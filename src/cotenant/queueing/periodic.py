@@ -146,5 +146,4 @@ def _waiting(stream: Stream) -> Law:
     mass = np.fft.ifft(np.exp(np.fft.fft(rise) - rise.sum())).real[: _LATTICE // 2]
     mass = np.maximum(mass, 0.0)
     kept = np.flatnonzero(mass > 1e-13)
-    values_s: Real = kept * step_s
-    return discrete(values_s, mass[kept] / mass[kept].sum())
+    return discrete(np.multiply(kept, step_s, dtype=np.float64), mass[kept] / mass[kept].sum())

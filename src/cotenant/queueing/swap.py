@@ -86,8 +86,8 @@ def exact(swapped: Sequence[Swapped]) -> tuple[Answer, ...]:
     chance to find the server idle after each stream. With pi_j = lambda_j / lambda,
     B_ij(s) = pi_j b_j(s) e^{-s o_j [i != j]} and the row w_j(s) = E[e^{-sW}; last was j]:
     w(s) = s g (s I - lambda I + lambda B(s))^-1, and
-    E[W] = (lambda E[S^2] / 2 + r c) / (1 - rho), r = g - pi + lambda pi B_1, c = B_1 1, with B_1 the
-    matrix of means: Pollaczek-Khinchine and a term for the dependence. Exact.
+    E[W] = (lambda E[S^2] / 2 + r c) / (1 - rho), r = g - pi + lambda pi B_1, c = B_1 1,
+    with B_1 the matrix of means: Pollaczek-Khinchine and a term for the dependence. Exact.
     Source: Neuts (1966, 1989 chapter 1), "The single server queue with Poisson input and
     semi-Markov service times".
 
@@ -132,7 +132,8 @@ def exact(swapped: Sequence[Swapped]) -> tuple[Answer, ...]:
 
             def displaced(s: Complex) -> Complex:
                 rows = _waiting(chain, idle, s)
-                return (rows.sum(axis=-1) - rows[..., own]) / (1.0 - share)
+                image: Complex = (rows.sum(axis=-1) - rows[..., own]) / (1.0 - share)
+                return image
 
             found = (1.0 - load - float(idle[own])) / (1.0 - share)
             late_s = (waiting_s - share * float(after_s[own])) / (1.0 - share)
@@ -190,9 +191,9 @@ def _waiting(chain: _Chain, idle: Real, s: Complex) -> Complex:
     rows = np.broadcast_to(displaced[..., None, :], (*s.shape, count, count)).copy()
     diagonal = np.arange(count)
     rows[..., diagonal, diagonal] = own
-    matrix = chain.rate_rps * chain.share * rows
+    matrix = rows * (chain.rate_rps * chain.share).astype(np.complex128)
     matrix[..., diagonal, diagonal] += s[..., None] - chain.rate_rps
-    right = s[..., None] * idle
+    right = s[..., None] * idle.astype(np.complex128)
     solved: Complex = np.linalg.solve(np.swapaxes(matrix, -1, -2), right[..., None])[..., 0]
     return solved
 
