@@ -200,4 +200,6 @@ def _cells(part: Part, cells: int) -> tuple[Real, Real]:
     middle = (edges[:-1] + edges[1:]) / 2.0
     mass *= (1.0 - part.atom) / mass.sum()
     middle *= part.excess_mean_s / float(mass @ middle)
+    if part.atom == 0.0:
+        return mass, middle
     return np.append(part.atom, mass), np.append(0.0, middle)

@@ -191,11 +191,11 @@ def _waiting(chain: _Chain, idle: Real, s: Complex) -> Complex:
     rows = np.broadcast_to(displaced[..., None, :], (*s.shape, count, count)).copy()
     diagonal = np.arange(count)
     rows[..., diagonal, diagonal] = own
-    matrix = rows * (chain.rate_rps * chain.share).astype(np.complex128)
+    matrix = np.asarray(rows * (chain.rate_rps * chain.share), dtype=np.complex128)
     matrix[..., diagonal, diagonal] += s[..., None] - chain.rate_rps
-    right = s[..., None] * idle.astype(np.complex128)
-    solved: Complex = np.linalg.solve(np.swapaxes(matrix, -1, -2), right[..., None])[..., 0]
-    return solved
+    right = s[..., None] * idle
+    solved = np.linalg.solve(np.swapaxes(matrix, -1, -2), right[..., None])
+    return solved[..., 0].astype(np.complex128, copy=False)
 
 
 def _terms(swapped: Sequence[Swapped]) -> list[tuple[Service, float, float]]:
