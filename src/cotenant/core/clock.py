@@ -33,6 +33,11 @@ class VirtualClock:
         self._now_s = time_s
 
 
+def processor_time_s() -> float:
+    """Seconds of processor time that all threads of this interpreter have used."""
+    return time.process_time()
+
+
 def wall_time_s() -> float:
     """Seconds since the epoch, for time stamps that people and other machines read."""
     return time.time()

@@ -65,6 +65,8 @@ class Completed(NamedTuple):
     task: str
     start_s: float
     end_s: float
+    busy_s: float
+    """Component-seconds that it used: processor time over width; what fair shares count."""
     outputs: Sequence[Tensors] | None
     """One mapping for each request of the launch, after the last segment."""
 
@@ -86,7 +88,7 @@ class Device(Protocol):
     @property
     def components(self) -> tuple[Component, ...]: ...
 
-    def load(self, task: Task, component: Component) -> None:
+    def load(self, task: Task, component: str) -> None:
         """Begin to load the task's model; `Loaded` or `LoadFailed` follows."""
 
     def unload(self, task: str) -> None:

@@ -19,6 +19,8 @@ class Running(NamedTuple):
     critical: bool
     order: int
     """The task's priority."""
+    width: int
+    """Threads that it runs with."""
     requests: int
     start_s: float
 
@@ -27,7 +29,7 @@ class TaskView(NamedTuple):
     """One task as the policy sees it."""
 
     task: Task
-    component: Component
+    component: str
     """Where it was placed."""
     ready: bool
     """Its lane is free and can take a launch now."""
@@ -40,11 +42,13 @@ class TaskView(NamedTuple):
     head_deadline_s: float | None
     """Deadline of the request that would run next."""
     running: int
-    """Launches in flight."""
+    """Launches in flight: 0 or 1."""
+    idle_since_s: float
+    """End of its last launch."""
     consumed_s: float
-    """Service received so far, divided by the task's share."""
+    """Component-seconds received so far, divided by the task's share."""
     estimate_s: Callable[[int], float | None]
-    """Expected service time of a batch of that many requests; `None` while unknown."""
+    """Expected service time of the first so many requests as one batch; `None` while unknown."""
 
 
 class ComponentView(NamedTuple):
@@ -52,6 +56,8 @@ class ComponentView(NamedTuple):
 
     component: Component
     running: tuple[Running, ...]
+    best_effort_start_s: float
+    """When best-effort work last started here."""
     allowance: Allowance
     """What the guard asks for."""
     limit: Allowance
@@ -66,7 +72,7 @@ class Snapshot(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Start the first `requests` waiting ones of `task` as one batch."""
+    """Start the first so many waiting requests of `task` as one batch."""
 
     task: str
     requests: int = 1

@@ -1,0 +1,126 @@
+"""Criticality becomes a scheduling class of the operating system: a role goes in, a class is taken.
+
+Rungs, best first, by what the privileges allow:
+
+| rung       | critical lanes | best-effort lanes | needs                     |
+| ---------- | -------------- | ----------------- | ------------------------- |
+| fifo+idle  | SCHED_FIFO     | SCHED_IDLE        | CAP_SYS_NICE or RLIMIT_RTPRIO |
+| nice+idle  | nice -10       | SCHED_IDLE        | CAP_SYS_NICE or RLIMIT_NICE |
+| idle       | ordinary       | SCHED_IDLE        | nothing (Linux)           |
+| gated      | ordinary       | ordinary          | nothing; the coordinator alone holds work back |
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+_FIFO_CRITICAL = 10
+_FIFO_FRONT = 80
+_NICE_CRITICAL = -10
+_NICE_FRONT = -15
+_OUT_OF_MEMORY_FIRST = 1000
+
+
+class Rung(StrEnum):
+    """How much protection the operating system gives here."""
+
+    FIFO_IDLE = "fifo+idle"
+    NICE_IDLE = "nice+idle"
+    IDLE = "idle"
+    GATED = "gated"
+
+    @property
+    def meaning(self) -> str:
+        return _MEANING[self]
+
+
+_MEANING = {
+    Rung.FIFO_IDLE: "critical lanes in SCHED_FIFO, best-effort lanes in SCHED_IDLE",
+    Rung.NICE_IDLE: f"critical lanes at nice {_NICE_CRITICAL}, best-effort lanes in SCHED_IDLE; "
+    "grant CAP_SYS_NICE or an rtprio limit for SCHED_FIFO",
+    Rung.IDLE: "critical lanes in the ordinary class, best-effort lanes in SCHED_IDLE; "
+    "grant CAP_SYS_NICE or an rtprio limit for SCHED_FIFO",
+    Rung.GATED: "no scheduling classes here; best-effort work is only held back between segments",
+}
+
+
+def best_rung() -> Rung:
+    """The best rung that works here, found by trying each on a thread that then ends."""
+    if not hasattr(os, "sched_setscheduler"):
+        return Rung.GATED
+    if _works(lambda: _enter_fifo(_FIFO_FRONT)):
+        return Rung.FIFO_IDLE
+    if not _works(_enter_idle):
+        return Rung.GATED
+    return Rung.NICE_IDLE if _works(lambda: _enter_nice(_NICE_FRONT)) else Rung.IDLE
+
+
+def enter_critical(rung: Rung, order: int) -> None:
+    """Put the calling thread, and every thread that it starts from now on, above the ordinary.
+
+    `order` is the task's priority, 1 to 64: a larger one preempts a smaller one.
+    """
+    if rung is Rung.FIFO_IDLE:
+        _enter_fifo(_FIFO_CRITICAL + order - 1)
+    elif rung is Rung.NICE_IDLE:
+        _enter_nice(_NICE_CRITICAL)
+
+
+def enter_best_effort(rung: Rung) -> None:
+    """Put the calling thread, and every thread that it starts, below the ordinary.
+
+    The whole interpreter also becomes the first that the system ends when memory runs out.
+    """
+    if rung is not Rung.GATED:
+        _enter_idle()
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+            score.write(str(_OUT_OF_MEMORY_FIRST))
+    except OSError:
+        pass  # not Linux, or /proc is hidden: only the order of the last resort is lost
+
+
+def enter_front(rung: Rung) -> None:
+    """Put the calling thread above all lanes: it only receives, decides and answers."""
+    if rung is Rung.FIFO_IDLE:
+        _enter_fifo(_FIFO_FRONT)
+    elif rung is Rung.NICE_IDLE:
+        _enter_nice(_NICE_FRONT)
+
+
+def enter_ordinary() -> None:
+    """Put the calling thread back into the ordinary class, for what it starts from now on."""
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        if os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 0:
+            _enter_nice(0)
+
+
+def _enter_fifo(priority: int) -> None:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+
+
+def _enter_idle() -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _enter_nice(value: int) -> None:
+    # On Linux a nice value belongs to a thread, and new threads inherit it.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), value)
+
+
+def _works(attempt: Callable[[], None]) -> bool:
+    worked = []
+
+    def run() -> None:
+        try:
+            attempt()
+        except OSError:
+            return
+        worked.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return bool(worked)

@@ -1,0 +1,21 @@
+"""Baseline: everything at once, as sessions side by side do today."""
+
+from dataclasses import dataclass
+
+from cotenant.device.base import Isolation, Spinning
+from cotenant.policy.base import Action, Snapshot
+from cotenant.policy.batching import next_batch
+
+
+@dataclass(frozen=True)
+class Concurrent:
+    """One ONNX Runtime session for each model, with its defaults, and no order among them."""
+
+    name: str = "concurrent"
+    isolation: Isolation = Isolation.NONE
+    spinning: Spinning = Spinning.ALWAYS
+
+    def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]:
+        return tuple(
+            next_batch(view, now_s) for view in snapshot.tasks if view.ready and view.queued
+        )

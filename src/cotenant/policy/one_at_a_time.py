@@ -1,0 +1,26 @@
+"""One launch at a time on each component, in the order of a rank; two baselines share it."""
+
+from collections.abc import Callable
+
+from cotenant.policy.base import Action, Launch, Snapshot, TaskView
+from cotenant.policy.batching import next_batch
+
+Rank = Callable[[TaskView], tuple[float, ...]]
+
+
+def one_at_a_time(snapshot: Snapshot, now_s: float, rank: Rank) -> tuple[Action, ...]:
+    """On each idle component, launch the waiting task of the smallest rank that is due."""
+    actions: list[Action] = []
+    for place in snapshot.components:
+        if place.running:
+            continue
+        waiting = [
+            view
+            for view in snapshot.tasks
+            if view.component == place.component.name and view.ready and view.queued
+        ]
+        for view in sorted(waiting, key=rank):
+            actions.append(next_batch(view, now_s))
+            if isinstance(actions[-1], Launch):
+                break
+    return tuple(actions)

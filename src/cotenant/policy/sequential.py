@@ -1,0 +1,23 @@
+"""Baseline: one launch at a time on a component, first come, first served."""
+
+from dataclasses import dataclass
+
+from cotenant.device.base import Isolation, Spinning
+from cotenant.policy.base import Action, Snapshot, TaskView
+from cotenant.policy.one_at_a_time import one_at_a_time
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """What a server with one execution slot does."""
+
+    name: str = "sequential"
+    isolation: Isolation = Isolation.NONE
+    spinning: Spinning = Spinning.WITHIN_RUN
+
+    def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]:
+        return one_at_a_time(snapshot, now_s, _rank)
+
+
+def _rank(view: TaskView) -> tuple[float, ...]:
+    return (view.oldest_arrival_s,)

@@ -1,0 +1,405 @@
+"""Who runs now: requests and device events go in, launches and answers come out.
+
+One `step()` is receive, expire, decide, act, record. The same coordinator drives real
+devices on the machine's clock and `device/null` on a virtual one; it never blocks, never
+sleeps, and knows of time only what its clock says.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable
+
+from cotenant.core.clock import Clock
+from cotenant.core.errors import (
+    Cancelled,
+    CotenantError,
+    DeadlineExceeded,
+    NotReady,
+    QueueFull,
+)
+from cotenant.core.hardware import Component
+from cotenant.core.record import Outcome, Record
+from cotenant.core.request import Answer, Request, Tensors
+from cotenant.core.task import OnFull, Task
+from cotenant.core.units import format_duration
+from cotenant.device.base import (
+    Allowance,
+    Completed,
+    Device,
+    Event,
+    Failed,
+    Loaded,
+    LoadFailed,
+)
+from cotenant.policy.base import (
+    ComponentView,
+    Launch,
+    Limit,
+    Policy,
+    Running,
+    Snapshot,
+    Wake,
+)
+from cotenant.runtime.guard import Guard
+from cotenant.runtime.tenant import Flight, Tenant
+
+
+class Coordinator:
+    """Owns every request between its arrival and its one answer."""
+
+    def __init__(
+        self,
+        device: Device,
+        policy: Policy,
+        clock: Clock,
+        *,
+        guard: Guard,
+        answer: Callable[[Answer], None],
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        """`answer` gets each request's end, `on_event` every event of the device."""
+        self._device = device
+        self._policy = policy
+        self._clock = clock
+        self._guard = guard
+        self._answer = answer
+        self._on_event = on_event
+        self._tenants: dict[str, Tenant] = {}
+        self._places = {one.name: _Place(one) for one in device.components}
+        self._ids = itertools.count(1)
+        self._expiries: list[tuple[float, int, str]] = []
+        self._dirty: set[str] = set()
+
+    # --- tasks -----------------------------------------------------------------------------
+
+    def add(self, task: Task) -> Component:
+        """Begin to serve a task; it takes requests at once and runs them when it has loaded."""
+        place = self._placed(task)
+        self._tenants[task.name] = Tenant(
+            task, place.component.name, min(task.width or place.width, place.width)
+        )
+        self._device.load(task, place.component.name)
+        return place.component
+
+    def remove(self, task: str, error: CotenantError) -> None:
+        """Forget a task with nothing in flight; what still waits is answered with `error`."""
+        tenant = self._tenants.pop(task)
+        self._dirty.discard(task)
+        self._guard.forget(task)
+        for request in tenant.backlog.take(len(tenant.backlog)):
+            self._end(tenant.task, request, Outcome.REJECTED, error)
+        self._device.unload(task)
+
+    def queued(self, task: str) -> int:
+        """Requests of the task that wait."""
+        return len(self._tenants[task].backlog)
+
+    def busy(self, task: str) -> bool:
+        """Whether something of the task waits or runs."""
+        tenant = self._tenants[task]
+        return bool(tenant.backlog) or tenant.flight is not None
+
+    # --- requests --------------------------------------------------------------------------
+
+    def request(
+        self,
+        task: str,
+        inputs: Tensors | None = None,
+        *,
+        arrival_s: float | None = None,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        level: int = 0,
+        rows: int = 1,
+    ) -> Request:
+        """A new request, not yet submitted; times are relative to its arrival, which is now.
+
+        What it does not say itself (timeout, deadline) comes from its task.
+        """
+        about = self._tenants[task].task
+        arrival_s = self._clock.now() if arrival_s is None else arrival_s
+        timeout_s = about.queue.timeout_s if timeout_s is None else timeout_s
+        deadline_s = about.deadline_s if deadline_s is None else deadline_s
+        return Request(
+            next(self._ids),
+            task,
+            arrival_s,
+            None if timeout_s is None else arrival_s + timeout_s,
+            None if deadline_s is None else arrival_s + deadline_s,
+            level,
+            rows,
+            inputs,
+        )
+
+    def submit(self, request: Request) -> None:
+        """Take in a request; if its queue is full, somebody is answered at once."""
+        tenant = self._tenants[request.task]
+        queue = tenant.task.queue
+        if len(tenant.backlog) >= queue.max_size:
+            full = QueueFull(
+                f"Exceeds maximum queue size: task {request.task!r} has {queue.max_size} requests "
+                "waiting; send fewer, or raise queue.max_size"
+            )
+            if queue.on_full is OnFull.REJECT:
+                self._end(tenant.task, request, Outcome.REJECTED, full)
+                return
+            self._end(tenant.task, tenant.backlog.drop_oldest(), Outcome.DROPPED, full)
+        if not tenant.backlog and tenant.flight is None and not tenant.task.critical:
+            self._rejoin(tenant)
+        tenant.backlog.push(request)
+        self._dirty.add(request.task)
+        self._watch(tenant, request)
+
+    def cancel(self, request: Request) -> None:
+        """Its client has gone: answer it now if it waits, throw its outputs away if it runs."""
+        tenant = self._tenants.get(request.task)
+        if tenant is not None and tenant.backlog.remove(request.id) is not None:
+            self._dirty.add(request.task)
+            self._end(tenant.task, request, Outcome.CANCELLED, Cancelled("the client went away"))
+
+    # --- one step --------------------------------------------------------------------------
+
+    def step(self) -> float | None:
+        """Do all that is due now; returns when to come again if nothing happens before."""
+        self._receive(self._device.poll())
+        now_s = self._clock.now()
+        self._expire(now_s)
+        wake_s = self._expiries[0][0] if self._expiries else None
+        for action in self._policy.decide(self._snapshot(), now_s):
+            if isinstance(action, Launch):
+                self._launch(self._tenants[action.task], action.requests, now_s)
+            elif isinstance(action, Wake):
+                wake_s = action.at_s if wake_s is None else min(wake_s, action.at_s)
+            else:
+                self._limit(action)
+        return wake_s
+
+    def _receive(self, events: Iterable[Event]) -> None:
+        for event in events:
+            tenant = self._tenants.get(event.task)
+            if tenant is not None:
+                self._dirty.add(event.task)
+                if isinstance(event, Completed):
+                    self._completed(tenant, event)
+                elif isinstance(event, Failed):
+                    self._failed(tenant, event)
+                elif isinstance(event, Loaded):
+                    tenant.loaded = True
+                else:
+                    self._unservable(tenant, event)
+            self._on_event(event)
+
+    def _expire(self, now_s: float) -> None:
+        expiries = self._expiries
+        while expiries and expiries[0][0] <= now_s:
+            _, request_id, task = heapq.heappop(expiries)
+            tenant = self._tenants.get(task)
+            request = None if tenant is None else tenant.backlog.remove(request_id)
+            if tenant is not None and request is not None:
+                self._dirty.add(task)
+                self._too_late(tenant, request, now_s)
+
+    def _snapshot(self) -> Snapshot:
+        for task in self._dirty:
+            self._tenants[task].refresh()
+        self._dirty.clear()
+        return Snapshot(
+            [tenant.view for tenant in self._tenants.values()],
+            [place.view(self._guard.allowance(place.component)) for place in self._places.values()],
+        )
+
+    # --- acting ----------------------------------------------------------------------------
+
+    def _launch(self, tenant: Tenant, requests: int, now_s: float) -> None:
+        flight = tenant.flight
+        if flight is None:
+            flight = self._new_flight(tenant, requests, now_s)
+            if flight is None:
+                return
+            tenant.flight = flight
+        place = self._places[tenant.component]
+        place.start(tenant, flight, now_s)
+        tenant.on_device = True
+        self._mark_company(flight)
+        self._dirty.add(tenant.task.name)
+        self._device.launch(tenant.task.name, flight.requests, len(flight.segments))
+
+    def _new_flight(self, tenant: Tenant, requests: int, now_s: float) -> Flight | None:
+        taken = tenant.backlog.take(requests)
+        self._dirty.add(tenant.task.name)
+        in_time = []
+        for request in taken:
+            expected_s = tenant.estimate.of(request.rows) or 0.0
+            if request.deadline_s is not None and now_s + expected_s > request.deadline_s:
+                self._too_late(tenant, request, now_s)
+            else:
+                in_time.append(request)
+        return Flight(tuple(in_time), now_s, alone=True) if in_time else None
+
+    def _limit(self, action: Limit) -> None:
+        self._places[action.component].limit = action.allowance
+        self._device.limit(action.component, action.allowance)
+
+    def _mark_company(self, newcomer: Flight) -> None:
+        flying = [one.flight for one in self._tenants.values() if one.on_device and one.flight]
+        if len(flying) > 1:
+            for flight in flying:
+                flight.alone = False
+        elif newcomer.segments:
+            newcomer.alone = False  # something may have run between its segments
+
+    # --- ends ------------------------------------------------------------------------------
+
+    def _completed(self, tenant: Tenant, event: Completed) -> None:
+        flight = self._landed(tenant, event.end_s)
+        if flight is None:
+            return
+        flight.segments += ((event.start_s, event.end_s),)
+        tenant.consumed_s += event.busy_s / tenant.task.priority
+        if len(flight.segments) < tenant.task.segments:
+            return
+        tenant.flight = None
+        service_s = sum(end_s - start_s for start_s, end_s in flight.segments)
+        tenant.estimate.observe(flight.rows, service_s)
+        for position, request in enumerate(flight.requests):
+            outputs = None if event.outputs is None else event.outputs[position]
+            record = self._record(tenant, flight, request, Outcome.OK, event.end_s)
+            self._guard.observe(tenant.task, record)
+            self._answer(Answer(request, record, outputs, None))
+
+    def _failed(self, tenant: Tenant, event: Failed) -> None:
+        now_s = self._clock.now()
+        if event.lane_lost:
+            tenant.loaded = False
+        flight = tenant.flight  # it may also have been between two segments
+        self._landed(tenant, now_s)
+        tenant.flight = None
+        for request in () if flight is None else flight.requests:
+            record = self._record(tenant, flight, request, Outcome.FAILED, now_s)
+            self._answer(Answer(request, record, None, event.error))
+
+    def _unservable(self, tenant: Tenant, event: LoadFailed) -> None:
+        error = NotReady(f"task {event.task!r} failed to load: {event.error}")
+        for request in tenant.backlog.take(len(tenant.backlog)):
+            self._end(tenant.task, request, Outcome.FAILED, error)
+
+    def _too_late(self, tenant: Tenant, request: Request, now_s: float) -> None:
+        waited = format_duration(now_s - request.arrival_s)
+        if request.expires_s is not None and now_s >= request.expires_s:
+            outcome, why = Outcome.TIMED_OUT, f"it waited {waited} in the queue"
+        else:
+            outcome = Outcome.HOPELESS
+            why = f"it waited {waited} and could no longer meet its deadline, so it was not run"
+        error = DeadlineExceeded(f"Request timeout expired: task {request.task!r}: {why}")
+        self._end(tenant.task, request, outcome, error)
+
+    def _landed(self, tenant: Tenant, now_s: float) -> Flight | None:
+        if not tenant.on_device:
+            return None
+        tenant.on_device = False
+        tenant.idle_since_s = now_s
+        self._places[tenant.component].end(tenant.task.name)
+        return tenant.flight
+
+    def _end(self, task: Task, request: Request, outcome: Outcome, error: CotenantError) -> None:
+        record = Record(
+            id=request.id,
+            task=request.task,
+            critical=task.critical,
+            outcome=outcome,
+            arrival_s=request.arrival_s,
+            start_s=None,
+            end_s=self._clock.now(),
+            component=None,
+            width=None,
+            batch=0,
+            segments=(),
+            alone=False,
+        )
+        self._answer(Answer(request, record, None, error))
+
+    def _record(
+        self,
+        tenant: Tenant,
+        flight: Flight | None,
+        request: Request,
+        outcome: Outcome,
+        end_s: float,
+    ) -> Record:
+        return Record(
+            id=request.id,
+            task=request.task,
+            critical=tenant.task.critical,
+            outcome=outcome,
+            arrival_s=request.arrival_s,
+            start_s=None if flight is None else flight.start_s,
+            end_s=end_s,
+            component=tenant.component,
+            width=tenant.width,
+            batch=0 if flight is None else len(flight.requests),
+            segments=() if flight is None else flight.segments,
+            alone=flight is not None and flight.alone,
+        )
+
+    # --- small rules -----------------------------------------------------------------------
+
+    def _placed(self, task: Task) -> "_Place":
+        if task.component is None:
+            return next(iter(self._places.values()))
+        return self._places[task.component]
+
+    def _rejoin(self, tenant: Tenant) -> None:
+        """A task that was idle keeps a little of its credit, not all of it."""
+        others = [
+            other.consumed_s
+            for other in self._tenants.values()
+            if other is not tenant
+            and not other.task.critical
+            and (other.backlog or other.flight is not None)
+        ]
+        if others:
+            tenant.consumed_s = max(tenant.consumed_s, min(others) - _CREDIT_S)
+
+    def _watch(self, tenant: Tenant, request: Request) -> None:
+        """See to it that the request is answered the moment it has become too late for it."""
+        due_s = request.expires_s
+        if request.deadline_s is not None:
+            start_by_s = request.deadline_s - (tenant.estimate.of(request.rows) or 0.0)
+            due_s = start_by_s if due_s is None else min(due_s, start_by_s)
+        if due_s is not None:
+            heapq.heappush(self._expiries, (due_s, request.id, request.task))
+
+
+_CREDIT_S = 0.25
+"""Service that a task may catch up on after it was idle; more would starve the others."""
+
+
+class _Place:
+    """What runs on one component, and what it was told."""
+
+    def __init__(self, component: Component) -> None:
+        self.component = component
+        self.width = component.width
+        self.limit = Allowance(component.width, 1.0)
+        self._running: dict[str, Running] = {}
+        self._best_effort_start_s = 0.0
+
+    def start(self, tenant: Tenant, flight: Flight, now_s: float) -> None:
+        task = tenant.task
+        self._running[task.name] = Running(
+            task.name, task.critical, task.priority, tenant.width, len(flight.requests), now_s
+        )
+        if not task.critical:
+            self._best_effort_start_s = now_s
+
+    def end(self, task: str) -> None:
+        self._running.pop(task, None)
+
+    def view(self, allowance: Allowance) -> ComponentView:
+        return ComponentView(
+            self.component,
+            tuple(self._running.values()),
+            self._best_effort_start_s,
+            allowance,
+            self.limit,
+        )

@@ -1,0 +1,151 @@
+"""Keeps critical latency near its own baseline: records go in, a best-effort allowance comes out.
+
+The operating system gives critical work the cores; it does not give it the memory
+bandwidth and the caches. Where the service time beside others exceeds the service time
+alone by more than the task's bound, best-effort work on that component is narrowed and
+then slowed, step by step; when the slowdown is within the bound again, it is widened.
+"""
+
+from bisect import insort
+from collections import deque
+from dataclasses import dataclass
+
+from cotenant.core.hardware import Component
+from cotenant.core.record import Record
+from cotenant.core.task import Task
+from cotenant.device.base import Allowance
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """How quickly the guard learns and reacts."""
+
+    window: int = 32
+    """Requests between two decisions about a task."""
+    baseline: int = 256
+    """Latest requests, served alone, that make the baseline."""
+    baseline_least: int = 16
+    """No decision before so many requests were served alone."""
+    quantile: float = 0.5
+    """Quantile of the service times that is compared; in a short window the tail is mere noise."""
+    strikes: int = 2
+    """Windows in a row over the bound before best-effort work is given less."""
+    margin: float = 0.5
+    """Fraction of the bound's excess under which a window counts as calm."""
+    calm_windows: int = 2
+    """Calm windows before best-effort work is given more."""
+    futile_windows: int = 4
+    """Windows at the last step, without relief, after which the cause must lie elsewhere."""
+
+
+class Guard:
+    """One for the machine; each component has its own step on the ladder."""
+
+    def __init__(self, settings: GuardSettings | None = None) -> None:
+        self._settings = settings or GuardSettings()
+        self._watched: dict[str, _Watched] = {}
+        self._step: dict[str, int] = {}
+
+    def allowance(self, component: Component) -> Allowance:
+        """What best-effort work on the component may use now."""
+        steps = ladder(component.width)
+        return steps[min(self._step.get(component.name, 0), len(steps) - 1)]
+
+    def slowdown(self, task: str) -> float | None:
+        """Service time beside others over service time alone, in the last window."""
+        watched = self._watched.get(task)
+        return None if watched is None else watched.slowdown
+
+    def forget(self, task: str) -> None:
+        """The task is gone."""
+        self._watched.pop(task, None)
+
+    def observe(self, task: Task, record: Record) -> None:
+        """Learn from one served request of any task."""
+        if not task.critical or record.start_s is None or record.component is None:
+            return
+        if record.batch != 1:
+            return  # the time of a batch says nothing about the time of one request
+        watched = self._watched.get(task.name)
+        if watched is None:
+            watched = self._watched[task.name] = _Watched(self._settings)
+        service_s = record.end_s - record.start_s
+        if record.alone:
+            watched.alone(service_s)
+        elif watched.beside(service_s):
+            self._react(record.component, watched, task.slowdown_max)
+
+    def _react(self, component: str, watched: "_Watched", bound: float) -> None:
+        settings, slowdown = self._settings, watched.slowdown
+        if slowdown is None:
+            return
+        step = self._step.get(component, 0)
+        if slowdown > bound:
+            watched.calm = 0
+            watched.strikes += 1
+            if watched.strikes < settings.strikes:
+                return
+            last = step >= LADDER_STEPS - 1
+            watched.futile = watched.futile + 1 if last else 0
+            # Nothing is gained by starving the others for what they do not cause.
+            self._step[component] = (
+                0 if watched.futile >= settings.futile_windows else min(step + 1, LADDER_STEPS - 1)
+            )
+            return
+        watched.strikes = 0
+        if slowdown <= 1.0 + (bound - 1.0) * settings.margin:
+            watched.futile = 0
+            watched.calm += 1
+            if watched.calm >= settings.calm_windows:
+                watched.calm = 0
+                self._step[component] = max(step - 1, 0)
+
+
+_DUTIES = (0.5, 0.25, 0.1, 0.05)
+LADDER_STEPS = 2 + len(_DUTIES)
+
+
+def ladder(width: int) -> tuple[Allowance, ...]:
+    """Allowances from everything to almost nothing: first narrower, then slower.
+
+    >>> [(step.width, step.duty) for step in ladder(4)]
+    [(4, 1.0), (2, 1.0), (1, 0.5), (1, 0.25), (1, 0.1), (1, 0.05)]
+    """
+    half = max(1, width // 2)
+    return (
+        Allowance(width, 1.0),
+        Allowance(half, 1.0),
+        *(Allowance(1, duty) for duty in _DUTIES),
+    )
+
+
+class _Watched:
+    """Service times of one critical task, alone and beside others."""
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self._settings = settings
+        self._alone_s: deque[float] = deque(maxlen=settings.baseline)
+        self._window_s: list[float] = []
+        self.slowdown: float | None = None
+        self.strikes = 0
+        self.calm = 0
+        self.futile = 0
+
+    def alone(self, service_s: float) -> None:
+        self._alone_s.append(service_s)
+
+    def beside(self, service_s: float) -> bool:
+        """Add one; true when a window is complete and `slowdown` is new."""
+        insort(self._window_s, service_s)
+        if len(self._window_s) < self._settings.window:
+            return False
+        beside_s = _quantile(self._window_s, self._settings.quantile)
+        self._window_s = []
+        if len(self._alone_s) < self._settings.baseline_least:
+            return False
+        self.slowdown = beside_s / _quantile(sorted(self._alone_s), self._settings.quantile)
+        return True
+
+
+def _quantile(ordered: list[float], quantile: float) -> float:
+    return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
