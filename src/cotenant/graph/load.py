@@ -16,7 +16,7 @@ from onnx.checker import ValidationError
 
 from cotenant.core.errors import ModelError
 from cotenant.graph.read import read_model
-from cotenant.graph.shapes import tensor_types, without_weights
+from cotenant.graph.shapes import without_weights
 from cotenant.graph.wire import Payload
 from cotenant.graph.zoo import zoo_path
 
@@ -46,6 +46,15 @@ def check_model(path: Path) -> None:
     Raises:
         ModelError: with what is wrong, where, and what to do.
     """
+    try:
+        _check(path)
+    except UnicodeDecodeError as error:  # protocol buffers look at names when they are used
+        raise ModelError(
+            f"a name in {str(path)!r} is no text: {error}; the file is damaged, export it again"
+        ) from error
+
+
+def _check(path: Path) -> None:
     skeleton = read_model(path)
     model = skeleton.model
     _require(
@@ -78,7 +87,6 @@ def check_model(path: Path) -> None:
         raise ModelError(
             f"{str(path)!r} is not a valid ONNX model: {_first_line(error)}; export it again"
         ) from error
-    tensor_types(skeleton)
 
 
 def _packaged(name: str) -> Path:
@@ -133,7 +141,10 @@ def _check_external(tensor: TensorProto, path: Path) -> None:
     folder = path.parent.resolve()
     what = f"weight {tensor.name!r} of {str(path)!r}"
     _require(
-        bool(location) and not os.path.isabs(location) and ".." not in Path(location).parts,
+        bool(location)
+        and "\0" not in location
+        and not os.path.isabs(location)
+        and ".." not in Path(location).parts,
         f"{what} lies at {location!r}, outside the model's folder; only files inside it are "
         "read; save the model with its data beside it",
     )
@@ -151,6 +162,11 @@ def _check_external(tensor: TensorProto, path: Path) -> None:
 
 def _check_length(payload: Payload, path: Path) -> None:
     tensor = payload.tensor
+    _require(
+        tensor.data_type in helper.get_all_tensor_dtypes(),
+        f"weight {tensor.name!r} of {str(path)!r} has element type {tensor.data_type}, which "
+        "this installation does not know; upgrade 'onnx' or export the model again",
+    )
     itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     length = math.prod(tensor.dims) * itemsize
     # Types of less than a byte are packed; numpy's have a byte for each.

@@ -8,7 +8,8 @@ every tensor kept by its name:
         tensors |= run(segment.path, {name: tensors[name] for name in segment.inputs})
 
 The results are those of the whole bit by bit as long as the model has enough exact cuts (see
-`chain`); with more parts than that, they differ by rounding.
+`chain`); with more parts than that, or where a runtime fuses larger patterns such as attention,
+they differ by rounding.
 
 Where a cut is best: each segment costs its operations, and for every byte that enters or
 leaves it as much as some operations; the sum of the squared costs is smallest. Squares make

@@ -83,7 +83,7 @@ def tensor_types(skeleton: Skeleton) -> Mapping[str, TensorType]:
         value.name: _type_of(value)
         for values in (inferred.value_info, inferred.input, inferred.output)
         for value in values
-        if value.type.HasField("tensor_type")
+        if value.type.tensor_type.elem_type
     } | {
         tensor.name: TensorType(tensor.data_type, tuple(tensor.dims))
         for tensor in skeleton.model.graph.initializer
@@ -120,7 +120,10 @@ def _type_of(value: ValueInfoProto) -> TensorType:
     return TensorType(
         kind.elem_type,
         tuple(
-            axis.dim_value if axis.HasField("dim_value") else axis.dim_param or None
+            # Some exporters write -1 for an axis of unknown length.
+            axis.dim_value
+            if axis.HasField("dim_value") and axis.dim_value >= 0
+            else axis.dim_param or None
             for axis in kind.shape.dim
         ),
     )
