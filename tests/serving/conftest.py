@@ -7,6 +7,9 @@ import pytest
 
 from tests.serving.served import Served, Wire, served
 
+# It loads tritonclient's messages, which must not meet ours in one interpreter.
+collect_ignore = ["tritonclient_script.py"]
+
 
 @pytest.fixture(scope="package")
 def shared_server() -> Iterator[Served]:
