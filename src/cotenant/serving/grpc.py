@@ -22,6 +22,7 @@ _STREAM_AHEAD = 64
 _WATCH_S = 1.0
 _FRAMING_BYTES = 64 * 1024
 """What a message may hold besides its tensors."""
+_WINDOW_BYTES = 4 * 2**20
 
 Context = Any
 Method = Callable[[Any, Context], Awaitable[Any]]
@@ -47,6 +48,8 @@ class Grpc:
                 ("grpc.max_send_message_length", limit),
                 # Without this a second server on the port would silently share its requests.
                 ("grpc.so_reuseport", 0),
+                # The default window makes a client wait for leave several times in one tensor.
+                ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
             )
         )
         self._server.add_generic_rpc_handlers(
