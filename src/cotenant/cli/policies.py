@@ -13,7 +13,7 @@ from cotenant.policy import POLICIES
 def policies(as_json: bool) -> None:
     """List the policies that decide who runs; choose one with 'policy:' or '--policy'."""
     about = {
-        name: (inspect.getmodule(policy).__doc__ or "").strip().splitlines()[0]  # type: ignore[union-attr]
+        name: (inspect.getdoc(inspect.getmodule(policy)) or "").splitlines()[0]
         for name, policy in POLICIES.items()
     }
     if as_json:

@@ -3,10 +3,10 @@
 import difflib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Noun, Task, Trace
@@ -22,6 +22,9 @@ class ComponentSpec(Noun):
     cores: tuple[int, ...] = Field(min_length=1, description="Processor numbers.")
 
 
+_Named = TypeVar("_Named", Task, ComponentSpec)
+
+
 class Workload(Noun):
     """Everything that shares one machine."""
 
@@ -32,15 +35,17 @@ class Workload(Noun):
     )
     tasks: tuple[Task, ...] = Field(min_length=1)
 
+    @field_validator("tasks", "components")
+    @classmethod
+    def _names_are_unique(cls, named: tuple[_Named, ...]) -> tuple[_Named, ...]:
+        names = [one.name for one in named]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two of them are named {twice[0]!r}; give each a name of its own")
+        return named
+
     @model_validator(mode="after")
-    def _names_are_unique(self) -> "Workload":
-        for what, names in (
-            ("tasks", [task.name for task in self.tasks]),
-            ("components", [component.name for component in self.components]),
-        ):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"two {what} are named {twice[0]!r}; give each a name of its own")
+    def _components_are_known(self) -> "Workload":
         known = {component.name for component in self.components}
         for task in self.tasks:
             if task.component is not None and known and task.component not in known:
@@ -91,7 +96,7 @@ def workload_schema() -> str:
 def _rooted(workload: Workload, folder: Path) -> Workload:
     def rooted(task: Task) -> Task:
         update: dict[str, Any] = {}
-        if not task.model.startswith("zoo:"):
+        if not task.model.startswith(("zoo:", "python:")):
             update["model"] = str(folder / task.model)
         if isinstance(task.arrivals, Trace):
             update["arrivals"] = task.arrivals.model_copy(

@@ -100,9 +100,16 @@ class LiveRuntime:
         except ExceptionGroup as failed:
             await self.close()
             raise failed.exceptions[0] from None
-        enter_front(self._rung)
         for task in self._workload.tasks:
             await self._learn_baseline(task.name)
+
+    def lead(self) -> None:
+        """Put the calling thread, and those that it starts, above every lane.
+
+        For a program that does nothing but serve: then not even a critical inference on all
+        cores can hold up a timeout or another task's request.
+        """
+        enter_front(self._rung)
 
     async def close(self) -> None:
         """End every lane; nothing stays behind."""

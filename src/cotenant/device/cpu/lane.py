@@ -61,6 +61,8 @@ class Lane:
                 ],
                 pass_fds=(theirs.fileno(), self._arena.fd),
                 stdin=subprocess.DEVNULL,
+                # numpy's own threads would have nothing to do there.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,
             )
         self._pidfd = os.pidfd_open(self._interpreter.pid)

@@ -1,0 +1,171 @@
+"""What a run has seen goes in line by line; `records.jsonl` is the only thing reports read.
+
+The first line is the header. Every other line is one of `Phase`, `Observation`, `Memory`
+or `Kill`, told apart by its `kind`. A phase is written with all of its observations once
+it has ended, so a run that was broken off leaves only whole phases behind.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import orjson
+
+from cotenant.core.errors import WorkloadError
+from cotenant.core.record import Outcome
+
+ALONE = "alone"
+"""Stands in place of the policy where a task was measured with nothing beside it."""
+
+
+class Phase(NamedTuple):
+    """One stretch of load on one server; times are absolute, on CLOCK_MONOTONIC."""
+
+    scenario: str
+    policy: str
+    """Or `ALONE`."""
+    round: int
+    tasks: tuple[str, ...]
+    """The tasks that were given load."""
+    warm_up_from_s: float
+    start_s: float
+    """Requests due from here on count; those before it are warm-up."""
+    end_s: float
+    service_s: dict[str, float]
+    """Mean time inside the model as the server's statistics tell it, where they do."""
+
+
+class Observation(NamedTuple):
+    """One request as its client saw it; times are absolute, on CLOCK_MONOTONIC."""
+
+    scenario: str
+    policy: str
+    round: int
+    task: str
+    scheduled_s: float
+    """When it was due."""
+    sent_s: float | None
+    """When it was written; `None` if no connection ever took it."""
+    end_s: float
+    status: int | None
+    """HTTP status; `None` if no answer came."""
+    outcome: Outcome
+
+    @property
+    def latency_s(self) -> float:
+        """From the time it was due, never from the time it was sent."""
+        return self.end_s - self.scheduled_s
+
+
+class Memory(NamedTuple):
+    """Resident memory of a server and everything it started."""
+
+    scenario: str
+    policy: str
+    round: int
+    time_s: float
+    rss_bytes: int
+
+
+class Kill(NamedTuple):
+    """One `kill -9` of a lane."""
+
+    scenario: str
+    policy: str
+    round: int
+    task: str
+    time_s: float
+    pid: int
+    back_s: float | None
+    """When the lane was ready again; `None` if the phase ended first."""
+    restarts: int | None
+    """The server's own count, once it was back."""
+
+
+Line = Phase | Observation | Memory | Kill
+_KINDS = {"phase": Phase, "request": Observation, "memory": Memory, "kill": Kill}
+_NAMES = {noun: kind for kind, noun in _KINDS.items()}
+
+
+class Records(NamedTuple):
+    """A whole file."""
+
+    header: dict[str, Any]
+    phases: tuple[Phase, ...]
+    observations: tuple[Observation, ...]
+    memory: tuple[Memory, ...]
+    kills: tuple[Kill, ...]
+
+
+class RecordWriter:
+    """Appends to `records.jsonl`; each phase reaches the file as a whole."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self._file: TextIO = path.open("w", encoding="utf-8")
+        self._put({"kind": "header"} | header)
+
+    def write(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            self._put({"kind": _NAMES[type(line)]} | line._asdict())
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _put(self, fields: dict[str, Any]) -> None:
+        self._file.write(orjson.dumps(fields).decode() + "\n")
+
+
+def read_records(path: Path) -> Records:
+    """Read a file back.
+
+    Raises:
+        WorkloadError: when it is not such a file; the message names the line.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise WorkloadError(
+            f"cannot read {str(path)!r}: {error.strerror}; run the bench first"
+        ) from error
+    found: dict[type, list[Any]] = {noun: [] for noun in _NAMES}
+    header: dict[str, Any] | None = None
+    for number, line in enumerate(lines, start=1):
+        try:
+            fields = orjson.loads(line)
+            kind = fields.pop("kind")
+            if kind == "header":
+                header = fields
+            else:
+                noun = _KINDS[kind]
+                found[noun].append(_complete(noun(**fields)))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WorkloadError(
+                f"{path}:{number}: not a line of records ({error}); run the bench again"
+            ) from error
+    if header is None:
+        raise WorkloadError(f"{path}: no header line; run the bench again")
+    return Records(
+        header,
+        tuple(found[Phase]),
+        tuple(found[Observation]),
+        tuple(found[Memory]),
+        tuple(found[Kill]),
+    )
+
+
+def _complete(line: Line) -> Line:
+    if isinstance(line, Observation):
+        return line._replace(outcome=Outcome(line.outcome))
+    return line._replace(tasks=tuple(line.tasks)) if isinstance(line, Phase) else line
+
+
+def tasks_of(header: dict[str, Any], scenario: str) -> Sequence[dict[str, Any]]:
+    """The tasks of a scenario as the header describes them."""
+    return next(one["tasks"] for one in header["scenarios"] if one["name"] == scenario)

@@ -1,0 +1,177 @@
+"""A workload and a policy go in, a running server in its own interpreters comes out.
+
+Ports are free ones of the loopback; the server's words go to a log file; leaving the
+`with` block drains it, and kills what is left of its session if that takes too long.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from cotenant.core.clock import MonotonicClock
+from cotenant.core.errors import ExecutionError
+from cotenant.core.workload import Workload
+
+SERVE: tuple[str, ...] = (sys.executable, "-m", "cotenant", "serve")
+HOST = "127.0.0.1"
+_READY_WITHIN_S = 180.0
+_STOP_WITHIN_S = 15.0
+_ASK_EVERY_S = 0.05
+
+
+class Lane(NamedTuple):
+    """What the server says about the interpreter of one task."""
+
+    task: str
+    state: str
+    pid: int | None
+    restarts: int
+
+
+class Server:
+    """One server under one policy."""
+
+    def __init__(
+        self, workload: Workload, policy: str, folder: Path, program: Sequence[str] = SERVE
+    ) -> None:
+        self.policy = policy
+        self.port, self.grpc_port, metrics_port = free_ports(3)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = folder / f"server-{workload.name}-{policy}.log"
+        workload_path = folder / f"workload-{workload.name}.yaml"
+        workload_path.write_text(_as_yaml(workload), encoding="utf-8")
+        with self.log_path.open("wb") as log:
+            self._child = subprocess.Popen(
+                [
+                    *program,
+                    str(workload_path),
+                    *("--policy", policy, "--host", HOST),
+                    *("--http-port", str(self.port)),
+                    *("--grpc-port", str(self.grpc_port)),
+                    *("--metrics-port", str(metrics_port)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the bench, which then ends its servers
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def wait_ready(self) -> None:
+        """Return when every model has been loaded.
+
+        Raises:
+            ExecutionError: when the server ends or takes too long; quotes its last words.
+        """
+        clock = MonotonicClock()
+        give_up_s = clock.now() + _READY_WITHIN_S
+        while True:
+            try:
+                self._child.wait(_ASK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                pass
+            else:
+                raise ExecutionError(
+                    f"server under policy {self.policy!r} ended with code "
+                    f"{self._child.returncode} while starting: {self._last_words()}"
+                )
+            if self._answers("/v2/health/ready"):
+                return
+            if clock.now() > give_up_s:
+                raise ExecutionError(
+                    f"server under policy {self.policy!r} was not ready after "
+                    f"{_READY_WITHIN_S:.0f} s: {self._last_words()}"
+                )
+
+    def ask(self, path: str) -> Any:
+        """GET a JSON document; `None` when the server does not have it."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=5.0)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+            return json.loads(body) if answer.status == 200 and body else None
+        finally:
+            connection.close()
+
+    def lanes(self) -> dict[str, Lane]:
+        """The lanes by task."""
+        answer = self.ask("/v2/cotenant/lanes") or {"lanes": []}
+        return {
+            one["task"]: Lane(one["task"], one["state"], one["pid"], one["restarts"])
+            for one in answer["lanes"]
+        }
+
+    def inference_time(self, task: str) -> tuple[int, float] | None:
+        """Executions so far and seconds spent in them, where the server keeps statistics."""
+        answer = self.ask(f"/v2/models/{task}/stats")
+        try:
+            compute = answer["model_stats"][0]["inference_stats"]["compute_infer"]
+            return int(compute["count"]), int(compute["ns"]) * 1e-9
+        except (TypeError, KeyError, IndexError, ValueError):
+            return None
+
+    def stop(self) -> None:
+        """Drain, then end whatever is left of the server's own session."""
+        if self._child.poll() is None:
+            self._child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_STOP_WITHIN_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return self.ask(path) is not None
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def _last_words(self) -> str:
+        words = self.log_path.read_text(encoding="utf-8", errors="replace").strip()
+        return words[-800:] or "it said nothing"
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of the loopback that nobody listens on at this moment, all different."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(number)]
+    try:
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _as_yaml(workload: Workload) -> str:
+    # What the bench leaves out the server fills in; it also must not meet a trace that
+    # lies relative to somebody else's folder, and it needs no arrivals to serve.
+    tasks = [
+        task.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"arrivals"})
+        | {"model": _absolute(task.model)}
+        for task in workload.tasks
+    ]
+    document = workload.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return yaml.safe_dump(document | {"tasks": tasks}, sort_keys=False)
+
+
+def _absolute(model: str) -> str:
+    return model if model.startswith("zoo:") else str(Path(model).absolute())
