@@ -16,6 +16,7 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.units import parse_duration, parse_size
 from cotenant.core.workload import Workload, load_workload
 from cotenant.runtime.live import LiveRuntime
+from cotenant.serving.allocator import keep_freed_memory
 from cotenant.serving.repository import Repository
 from cotenant.serving.security import Certificate, read_token
 from cotenant.serving.server import Ports, Settings
@@ -177,6 +178,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     def on_ready(ports: Ports) -> None:
         _announce(runtime, settings, ports, as_json=log_format == "json")
 
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_server(runtime, settings, on_ready))
 

@@ -51,7 +51,7 @@ class InferCall(NamedTuple):
     model: str
     version: str
     """Empty: whichever is served."""
-    inputs: Sequence[GivenTensor] | bytes | memoryview
+    inputs: Sequence[GivenTensor] | memoryview
     """Bytes alone are a raw body: the only input of the model."""
     outputs: Sequence[str]
     """Empty: all."""
@@ -93,7 +93,7 @@ class DataPlane:
         """Check a call against the model's form, have it run, and select its outputs."""
         served, form = self._form(call.model, call.version)
         given = call.inputs
-        if isinstance(given, bytes | memoryview):
+        if isinstance(given, memoryview):
             given = (form.raw_input(given),)
         slots = form.chosen(call.outputs)
         tensors, rows = form.read(given)

@@ -10,7 +10,7 @@ from google.protobuf.json_format import ParseDict
 from cotenant.core.errors import CotenantError, NotFound
 from cotenant.serving import codec
 from cotenant.serving.dataplane import DataPlane
-from cotenant.serving.proto_form import build_answer, parameters_of, parse_call
+from cotenant.serving.proto_form import Received, build_answer, parameters_of, parse_call, receive
 from cotenant.serving.protocol import health_pb2 as health
 from cotenant.serving.protocol import inference_pb2 as pb
 from cotenant.serving.security import Certificate, Token
@@ -22,6 +22,7 @@ _STREAM_AHEAD = 64
 _WATCH_S = 1.0
 _FRAMING_BYTES = 64 * 1024
 """What a message may hold besides its tensors."""
+_WINDOW_BYTES = 4 * 2**20
 
 Context = Any
 Method = Callable[[Any, Context], Awaitable[Any]]
@@ -47,6 +48,8 @@ class Grpc:
                 ("grpc.max_send_message_length", limit),
                 # Without this a second server on the port would silently share its requests.
                 ("grpc.so_reuseport", 0),
+                # The default window makes a client wait for leave several times in one tensor.
+                ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
             )
         )
         self._server.add_generic_rpc_handlers(
@@ -78,29 +81,29 @@ class Grpc:
 
     def _inference_methods(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         plain: dict[str, tuple[Method, Any]] = {
-            "ServerLive": (self._live, pb.ServerLiveRequest),
-            "ServerReady": (self._ready, pb.ServerReadyRequest),
-            "ModelReady": (self._model_ready, pb.ModelReadyRequest),
-            "ServerMetadata": (self._metadata, pb.ServerMetadataRequest),
-            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
-            "ModelInfer": (self._infer, pb.ModelInferRequest),
-            "ModelConfig": (self._config, pb.ModelConfigRequest),
-            "ModelStatistics": (self._statistics, pb.ModelStatisticsRequest),
-            "RepositoryIndex": (self._index, pb.RepositoryIndexRequest),
-            "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest),
-            "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest),
+            "ServerLive": (self._live, pb.ServerLiveRequest.FromString),
+            "ServerReady": (self._ready, pb.ServerReadyRequest.FromString),
+            "ModelReady": (self._model_ready, pb.ModelReadyRequest.FromString),
+            "ServerMetadata": (self._metadata, pb.ServerMetadataRequest.FromString),
+            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest.FromString),
+            "ModelInfer": (self._infer, receive),
+            "ModelConfig": (self._config, pb.ModelConfigRequest.FromString),
+            "ModelStatistics": (self._statistics, pb.ModelStatisticsRequest.FromString),
+            "RepositoryIndex": (self._index, pb.RepositoryIndexRequest.FromString),
+            "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest.FromString),
+            "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest.FromString),
         }
         methods: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._guarded(method, checked=name not in _OPEN_METHODS),
-                request_deserializer=message.FromString,
+                request_deserializer=parse,
                 response_serializer=_serialize,
             )
-            for name, (method, message) in plain.items()
+            for name, (method, parse) in plain.items()
         }
         methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream_infer,
-            request_deserializer=pb.ModelInferRequest.FromString,
+            request_deserializer=receive,
             response_serializer=_serialize,
         )
         return methods
@@ -144,12 +147,12 @@ class Grpc:
 
     # Inference
 
-    async def _infer(self, request: pb.ModelInferRequest, context: Context) -> Any:
-        inferred = await self._plane.infer(parse_call(request, context.time_remaining()))
-        return build_answer(request.id, inferred)
+    async def _infer(self, received: Received, context: Context) -> Any:
+        inferred = await self._plane.infer(parse_call(received, context.time_remaining()))
+        return build_answer(received.request.id, inferred)
 
     async def _stream_infer(
-        self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
+        self, requests: AsyncIterator[Received], context: Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Run a stream's requests side by side, and answer them in the order they came."""
         try:
@@ -162,8 +165,8 @@ class Grpc:
         started: set[asyncio.Task[Any]] = set()
 
         async def read() -> None:
-            async for request in requests:
-                one = asyncio.create_task(self._one_of_stream(request, context))
+            async for received in requests:
+                one = asyncio.create_task(self._one_of_stream(received, context))
                 started.add(one)
                 one.add_done_callback(started.discard)
                 await ahead.put(one)
@@ -179,11 +182,12 @@ class Grpc:
                 task.cancel()
 
     async def _one_of_stream(
-        self, request: pb.ModelInferRequest, context: Context
+        self, received: Received, context: Context
     ) -> pb.ModelStreamInferResponse:
         try:
-            return pb.ModelStreamInferResponse(infer_response=await self._infer(request, context))
+            return pb.ModelStreamInferResponse(infer_response=await self._infer(received, context))
         except CotenantError as error:
+            request = received.request
             return pb.ModelStreamInferResponse(
                 error_message=codec.message_of(error),
                 infer_response=pb.ModelInferResponse(id=request.id, model_name=request.model_name),

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_HEAD_BYTES = 64 * 1024
 _JOINED_BYTES = 16 * 1024
+_SCRATCH_BYTES = 64 * 1024
 _QUIET_TICKS = 75
 _TICK_S = 1.0
 _REASON = {status.value: status.phrase.encode() for status in HTTPStatus} | {499: b"Client Gone"}
@@ -37,7 +38,7 @@ class HttpRequest(NamedTuple):
     """Without the query, still percent-encoded."""
     headers: dict[bytes, bytes]
     """Names in lower case; the last of equal names counts."""
-    body: bytes
+    body: bytearray
 
 
 class HttpResponse(NamedTuple):
@@ -63,6 +64,8 @@ class HttpServer:
         self.connections: set[_Connection] = set()
         self.closing = False
         self.date = b""
+        # Where all connections receive: what is in it has been taken out before the next one.
+        self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._server: asyncio.Server | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
@@ -111,8 +114,12 @@ class HttpServer:
         self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._on_tick)
 
 
-class _Connection(asyncio.Protocol):
-    """One client's connection: at most one request of it is answered at a time."""
+class _Connection(asyncio.BufferedProtocol):
+    """One client's connection: at most one request of it is answered at a time.
+
+    A large body is received where it stays: the parser reads the head, and the rest goes from
+    the socket into one buffer of the announced length, which later becomes the tensors.
+    """
 
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
@@ -131,8 +138,11 @@ class _Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
+        self._method = ""
+        self._keep = True
+        self._body = bytearray()
         self._body_bytes = 0
+        self._rest: memoryview | None = None
 
     # Called by the event loop
 
@@ -147,25 +157,39 @@ class _Connection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.scratch if self._rest is None else self._rest
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._in_head:
+            self._quiet_ticks = 0
+        if self._rest is None:
+            self._parse(self._server.scratch[:nbytes])
+        elif nbytes < len(self._rest):
+            self._rest = self._rest[nbytes:]
+        else:
+            # The parser has not seen this body, and waits for it still.
+            self._parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+
+    def _parse(self, received: memoryview) -> None:
         if self._refused:
             return
         if self._in_head:
-            self._head_bytes += len(data)
-        else:
-            self._quiet_ticks = 0
+            self._head_bytes += len(received)
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(received)
         except httptools.HttpParserUpgrade as upgrade:
             # We speak HTTP/1.1 alone, and a server may go on with what it speaks.
             self._parser = httptools.HttpRequestParser(self)
-            self.data_received(data[upgrade.args[0] :])
-            return
+            self._parse(received[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed HTTP: {error}")
-            return
-        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(431, f"the request's head is over {_MAX_HEAD_BYTES} bytes; shorten it")
+        else:
+            if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
+                self._refuse(431, f"the request's head is over {_MAX_HEAD_BYTES} bytes; shorten it")
+            elif self._body_bytes < len(self._body):
+                self._rest = memoryview(self._body)[self._body_bytes :]
 
     def pause_writing(self) -> None:
         self._can_write.clear()
@@ -186,31 +210,32 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        limit = self._server.max_body_bytes
-        length = self._headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > limit:
-            self._refuse_body(int(length))
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._refused:
+        self._method = self._parser.get_method().decode("latin-1")
+        self._keep = self._parser.should_keep_alive()
+        announced = self._headers.get(b"content-length", b"0")
+        length = int(announced) if announced.isdigit() else 0
+        if length > self._server.max_body_bytes:
+            self._refuse_body(length)
+        elif length > _SCRATCH_BYTES and not self._parser.should_upgrade():
+            self._body = bytearray(length)
+        if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._refused:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
             return
-        self._body.append(body)
-        self._body_bytes += len(body)
+        start, self._body_bytes = self._body_bytes, self._body_bytes + len(body)
         if self._body_bytes > self._server.max_body_bytes:
             self._refuse_body(self._body_bytes)
+        else:
+            self._body[start : self._body_bytes] = body
 
     def on_message_complete(self) -> None:
         if self._refused:
             return
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        url = self._url
-        path = url.partition(b"?")[0].decode("latin-1")
-        request = HttpRequest(
-            self._parser.get_method().decode("latin-1"), path, self._headers, body
-        )
-        keep = self._parser.should_keep_alive()
+        path = self._url.partition(b"?")[0].decode("latin-1")
+        request = HttpRequest(self._method, path, self._headers, self._body)
+        keep = self._keep
         self._on_new_request()
         if self._task is None:
             self._start(request, keep)

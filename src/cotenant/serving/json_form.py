@@ -39,7 +39,7 @@ def parse_json(body: codec.Raw) -> dict[str, Any]:
     return content
 
 
-def inflate(body: bytes, encoding: str, limit_bytes: int) -> bytes:
+def inflate(body: codec.Raw, encoding: str, limit_bytes: int) -> bytearray:
     """Undo a `Content-Encoding`, never beyond the limit that plain bodies have."""
     if encoding not in ("gzip", "deflate"):
         raise Unsupported(f"content encoding {encoding!r} is not supported; use gzip or deflate")
@@ -54,10 +54,10 @@ def inflate(body: bytes, encoding: str, limit_bytes: int) -> bytes:
         )
     if not inflater.eof or inflater.unused_data:
         raise InvalidRequest(f"the body is truncated {encoding}, or has bytes behind its end")
-    return plain
+    return bytearray(plain)
 
 
-def parse_call(model: str, version: str, body: bytes, header_length: bytes | None) -> RestCall:
+def parse_call(model: str, version: str, body: codec.Raw, header_length: bytes | None) -> RestCall:
     """A call from a body whose first `header_length` bytes are JSON and the rest tensors."""
     if header_length is None:
         content, tail = parse_json(body), memoryview(b"")
@@ -69,7 +69,7 @@ def parse_call(model: str, version: str, body: bytes, header_length: bytes | Non
                 f"the body has {len(body)} bytes"
             )
         if length == 0:
-            raw = InferCall(model, version, body, (), {})
+            raw = InferCall(model, version, memoryview(body), (), {})
             return RestCall(raw, "", {}, binary_default=True)
         whole = memoryview(body)
         content, tail = parse_json(whole[:length]), whole[length:]

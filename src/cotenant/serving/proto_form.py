@@ -1,7 +1,7 @@
 """gRPC messages become calls, and answers become gRPC messages."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cotenant.core.errors import InvalidRequest, Unsupported
 from cotenant.serving import codec
@@ -24,11 +24,47 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+_WORTHWHILE_BYTES = 16 * 1024
+_RAW_KEY = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | 2
 
 
-def parse_call(request: pb.ModelInferRequest, remaining_s: float | None) -> InferCall:
+class Received(NamedTuple):
+    """A request with its raw contents beside it, still where they were received."""
+
+    request: pb.ModelInferRequest
+    """Without raw contents."""
+    raw: Sequence[codec.Raw]
+
+
+def receive(message: bytes) -> Received:
+    """Parse a message, but leave large raw contents out: protobuf would copy them twice."""
+    if len(message) < _WORTHWHILE_BYTES:
+        request = pb.ModelInferRequest.FromString(message)
+        return Received(request, request.raw_input_contents)
+    view, raw, rest = memoryview(message), [], []
+    at = rest_from = 0
+    try:
+        while at < len(message):
+            start = at
+            key, at = _varint(message, at)
+            at, content = _skip(message, key & 7, at)
+            if key == _RAW_KEY:
+                raw.append(view[content:at])
+                rest.append(view[rest_from:start])
+                rest_from = at
+    except (IndexError, ValueError):
+        raw = []
+    if at != len(message) or not raw:
+        # Malformed, or nothing to gain: protobuf judges better than we do.
+        request = pb.ModelInferRequest.FromString(message)
+        return Received(request, request.raw_input_contents)
+    rest.append(view[rest_from:])
+    return Received(pb.ModelInferRequest.FromString(b"".join(rest)), raw)
+
+
+def parse_call(received: Received, remaining_s: float | None) -> InferCall:
     """A call from a request; `remaining_s` is what is left of the gRPC deadline."""
-    raw = request.raw_input_contents
+    request, raw = received
     if raw and len(raw) != len(request.inputs):
         raise InvalidRequest(
             f"raw_input_contents has {len(raw)} entries for {len(request.inputs)} inputs; "
@@ -75,7 +111,31 @@ def parameters_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _given(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> GivenTensor:
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """The number that stands at `at`, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _skip(message: bytes, wire_type: int, at: int) -> tuple[int, int]:
+    """Where the field whose value begins at `at` ends, and where its content starts."""
+    if wire_type == 2:
+        length, content = _varint(message, at)
+        return content + length, content
+    if wire_type == 0:
+        return _varint(message, at)[1], at
+    if wire_type in (1, 5):
+        return at + (8 if wire_type == 1 else 4), at
+    raise ValueError(f"wire type {wire_type}")
+
+
+def _given(tensor: pb.ModelInferRequest.InferInputTensor, raw: codec.Raw | None) -> GivenTensor:
     if tensor.parameters:
         _no_extensions(tensor.parameters, f"input {tensor.name!r}")
     shape = tuple(tensor.shape)

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from cotenant.core.errors import CotenantError, WorkloadError
+from cotenant.core.errors import CotenantError, Unauthorized, WorkloadError
 from cotenant.runtime.base import Runtime
+from cotenant.serving import codec
 from cotenant.serving.dataplane import DataPlane
 from cotenant.serving.grpc import Grpc
 from cotenant.serving.http import HttpRequest, HttpResponse, HttpServer
@@ -156,6 +157,10 @@ class Server:
             self._records.close()
 
     async def _scrape(self, request: HttpRequest) -> HttpResponse:
+        try:
+            self._token.check(request.headers.get(b"authorization"))
+        except Unauthorized as error:
+            return refuse(codec.status_of(error).http, codec.message_of(error))
         if request.path != "/metrics":
             return refuse(404, f"there is no {request.path!r} here; see GET /metrics")
         if request.method not in ("GET", "HEAD"):
