@@ -85,10 +85,21 @@ def verdict(summary: Mapping[str, Any]) -> str:
         f"{slowdowns[worst]:.2f} times its p99 alone under {OWN_POLICY}"
         + (f", {' and '.join(others)}" if others else "")
     )
-    ratio = policies[OWN_POLICY]["best_effort_ratio"]
-    if ratio is not None:
-        sentence += f", while best-effort models get {ratio['value']:.0%} of what is left"
-    return sentence + "."
+    gains = [
+        f"{gain:.2f} times as much as under {policy}"
+        for policy, figures in policies.items()
+        if policy != OWN_POLICY and (gain := _gain(policies[OWN_POLICY], figures)) is not None
+    ]
+    return sentence + (f"; best-effort models do {' and '.join(gains)}" if gains else "") + "."
+
+
+def _gain(own: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
+    """Best-effort work done under one policy over that under another."""
+    ratios = [policy["best_effort_ratio"] for policy in (own, other)]
+    if None in ratios or ratios[1]["value"] == 0.0:
+        return None
+    gain: float = ratios[0]["value"] / ratios[1]["value"]
+    return gain
 
 
 def _times(slowdown: Mapping[str, float] | None) -> str:
