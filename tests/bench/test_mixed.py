@@ -65,7 +65,7 @@ def run(
             writer,
             folder,
             announce,
-            program=(*FAKE, "--service-s", "0.005", *faults),
+            program=program,
         )
         ScenarioRun(scenario, setting).run()
     return read_records(folder / RECORDS)
