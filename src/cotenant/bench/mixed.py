@@ -34,7 +34,7 @@ from cotenant.core.record import Outcome
 from cotenant.core.task import ClosedLoop, Poisson, Task
 
 OWN_POLICY = "cotenant"
-_DRAIN_S = 10.0
+_DRAIN_S = 60.0  # a full queue of a slow model may take that long; no one waits without cause
 _KILL_GAP_S = 3.0
 
 

@@ -19,6 +19,7 @@ from cotenant.bench.load import LoadGenerator, Seen
 from cotenant.bench.mixed import ScenarioRun, Setting, Visit
 from cotenant.bench.records import ALONE, Records
 from cotenant.bench.scenarios import Scenario
+from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.summary import summarise
 from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import CotenantError
@@ -57,6 +58,7 @@ def _drive(seconds: float, console: Console) -> Records:
         console.print(f"  {task.criticality:<11} {task.name:<9} {task.model}")
     console.print("starting one server per policy: " + ", ".join(scenario.policies))
     with (
+        sigterm_interrupts(),
         tempfile.TemporaryDirectory(prefix="cotenant-demo-") as folder,
         LoadGenerator() as generator,
         _screen(live_table, console) as screen,
