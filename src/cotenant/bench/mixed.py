@@ -10,14 +10,14 @@ arrivals: what differs between two policies is not the luck of the draw.
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from cotenant.bench.arrivals import draw_arrivals
-from cotenant.bench.load import Driven, LoadGenerator, LoadPlan, TaskLoad
+from cotenant.bench.load import Driven, LoadGenerator, LoadPlan, Seen, TaskLoad
 from cotenant.bench.records import (
     ALONE,
     Kill,
@@ -25,7 +25,6 @@ from cotenant.bench.records import (
     Memory,
     Observation,
     Phase,
-    RecordWriter,
 )
 from cotenant.bench.scenarios import Scenario
 from cotenant.bench.servers import HOST, SERVE, Server
@@ -35,7 +34,7 @@ from cotenant.core.record import Outcome
 from cotenant.core.task import ClosedLoop, Poisson, Task
 
 OWN_POLICY = "cotenant"
-_DRAIN_S = 10.0
+_DRAIN_S = 60.0  # a full queue of a slow model may take that long; no one waits without cause
 _KILL_GAP_S = 3.0
 
 
@@ -77,14 +76,23 @@ def visits_of_round(scenario: Scenario, settings: Settings, round_number: int) -
     return tuple(everything[place] for place in rng.permutation(len(everything)))
 
 
+class Sink(Protocol):
+    """Takes the records of each phase when it has ended."""
+
+    def write(self, lines: Iterable[Line]) -> None: ...
+
+
 class Setting(NamedTuple):
     """Where a suite runs: everything but the scenario."""
 
     settings: Settings
     generator: LoadGenerator
-    writer: RecordWriter
+    sink: Sink
     folder: Path
+    """Where the servers' logs and workload files go."""
     announce: Announce
+    watch: Callable[[Seen], None] | None = None
+    """Sees each request as it ends."""
     program: Sequence[str] = SERVE
 
 
@@ -105,14 +113,14 @@ class ScenarioRun:
                     server = servers[OWN_POLICY if visit.policy == ALONE else visit.policy]
                     with setting.announce(self._scenario, round_number, visit):
                         lines = self._visit(round_number, visit, server)
-                    setting.writer.write(lines)
+                    setting.sink.write(lines)
 
     def _visit(self, round_number: int, visit: Visit, server: Server) -> list[Line]:
         warm_up_s = self._setting.settings.warm_up_s
         before = {task.name: server.inference_time(task.name) for task in visit.tasks}
         plan = self._plan(round_number, visit, server)
         with self._watched(visit, server) as (samples, killed):
-            driven = self._setting.generator.drive(plan)
+            driven = self._setting.generator.drive(plan, self._setting.watch)
         if visit.policy == ALONE:
             self._note_rate_alone(visit.tasks[0].name, driven)
         place = (self._scenario.name, visit.policy, round_number)

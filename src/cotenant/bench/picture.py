@@ -33,7 +33,7 @@ def draw(records: Records, summary: Mapping[str, Any], path: Path) -> None:
     """Write the picture as a PNG file."""
     samples = samples_by_key(records)
     scenarios = summary["scenarios"]
-    figure = Figure(figsize=(12.0, 0.6 + 3.6 * len(scenarios)), layout="constrained")
+    figure = Figure(figsize=(12.0, 1.0 + 3.4 * len(scenarios)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(
         len(scenarios), 2, squeeze=False, gridspec_kw={"width_ratios": (1.6, 1.0)}
@@ -42,10 +42,12 @@ def draw(records: Records, summary: Mapping[str, Any], path: Path) -> None:
     for (left, right), scenario in zip(axes, scenarios, strict=True):
         _latency(left, described[scenario["name"]], scenario, samples)
         _throughput(right, scenario)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     machine = records.header["machine"]
     figure.suptitle(
         f"Critical latency and best-effort throughput ({machine['cores']} cores, "
-        f"{summary['rounds']} rounds)",
+        f"rounds: {summary['rounds']})",
         fontsize=13,
         color=_INK,
     )
@@ -99,7 +101,6 @@ def _latency(
     axes.set_xlabel(f"latency of critical {task['name']} (ms, from when it was due)")
     axes.set_ylabel("requests slower than this")
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=_INK)
-    axes.legend(frameon=False, fontsize=9)
     _tidy(axes)
 
 
@@ -131,7 +132,14 @@ def _throughput(axes: Axes, scenario: Mapping[str, Any]) -> None:
             capsize=3,
         )
     for place, value, end in zip(places, values, high, strict=True):
-        axes.text(max(value, end) + 0.02, float(place), f"{value:.2f}", va="center", fontsize=9)
+        axes.text(
+            max(value, end) + 0.02,
+            float(place),
+            f"{value:.2f}",
+            va="center",
+            fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )
     axes.axvline(1.0, color=_INK, linestyle="--", linewidth=0.9)
     axes.set_xlim(0.0, max(1.25, *(float(one) + 0.2 for one in high)) if policies else 1.25)
     axes.set_yticks(places, policies)

@@ -98,7 +98,7 @@ BUILT_IN: Mapping[str, Scenario] = {
                 _SQUEEZENET,
                 *map(
                     _best_effort,
-                    ("resnet50", "densenet121", "inception_v1", "shufflenet", "bvlc_alexnet"),
+                    ("resnet50", "densenet121", "inception_v1", "shufflenet", "alexnet"),
                 ),
             ),
         ),

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,6 +149,16 @@ class Server:
     def _last_words(self) -> str:
         words = self.log_path.read_text(encoding="utf-8", errors="replace").strip()
         return words[-800:] or "it said nothing"
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Inside the block SIGTERM ends the run as Ctrl-C does, so that no server outlives it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def free_ports(number: int) -> list[int]:

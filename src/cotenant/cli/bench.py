@@ -18,6 +18,7 @@ from cotenant.bench.overhead import write_report as write_overhead_report
 from cotenant.bench.records import RecordWriter
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
+from cotenant.bench.servers import sigterm_interrupts
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes, format_duration
 
@@ -97,7 +98,7 @@ def overhead(
     """What the server adds to calling ONNX Runtime in-process."""
     console = Console()
     try:
-        with _progress(console) as progress:
+        with sigterm_interrupts(), _progress(console) as progress:
             bar = progress.add_task("round trips", total=rounds)
             measure_overhead(
                 out,
@@ -152,7 +153,7 @@ def _measure(
 ) -> bool:
     """Run everything; false if Ctrl-C came first. What was seen until then is written."""
     out.mkdir(parents=True, exist_ok=True)
-    with LoadGenerator() as generator, _progress(console) as progress:
+    with sigterm_interrupts(), LoadGenerator() as generator, _progress(console) as progress:
         header = mixed_header(tuple(scenarios), settings, generator.standing)
         total_s = settings.rounds * sum(round_seconds_s(one, settings) for one in scenarios)
         bar = progress.add_task("starting servers", total=total_s)
