@@ -37,13 +37,12 @@ def processor_sharing(streams: Sequence[Stream]) -> tuple[Answer, ...]:
     merged = aggregate(streams)
     parts = [part for stream in streams for part in stream.service.law.parts]
     needs = [Law((part._replace(weight=1.0),)).points(_CELLS) for part in parts]
-    moments = delay_moments(np.concatenate([need_s for need_s, _ in needs]), merged)
+    mean_s, variance_s2 = delay_moments(np.concatenate([need_s for need_s, _ in needs]), merged)
     at = np.cumsum([need_s.size for need_s, _ in needs])[:-1]
+    delays = zip(np.split(mean_s, at), np.split(variance_s2, at), strict=True)
     shared = iter(
-        _shared(part, *need, mean_s, variance_s2, merged)
-        for part, need, mean_s, variance_s2 in zip(
-            parts, needs, *(np.split(moment, at) for moment in moments), strict=True
-        )
+        _shared(part, need, delay, merged)
+        for part, need, delay in zip(parts, needs, delays, strict=True)
     )
     return tuple(
         Sojourn(
@@ -110,10 +109,9 @@ def discriminatory(streams: Sequence[Stream], weights: Sequence[float]) -> tuple
     )
 
 
-def _shared(
-    part: Part, need_s: Real, weight: Real, mean_s: Real, variance_s2: Real, merged: Stream
-) -> Part:
-    """One part of a service law, stretched by a delay of the given moments at each need."""
+def _shared(part: Part, need: tuple[Real, Real], delay: tuple[Real, Real], merged: Stream) -> Part:
+    """One part of a service law (times, weights), stretched by delays (means, variances)."""
+    (need_s, weight), (mean_s, variance_s2) = need, delay
     alone = (1.0 - merged.load) * np.exp(-merged.rate_rps * need_s)
     # Moments of the delay given that there is one.
     delay_s = mean_s / (1.0 - alone)
