@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from cotenant.queueing.inversion import Real
-from cotenant.queueing.law import Law
 from cotenant.queueing.service import from_samples
 from cotenant.queueing.stream import Answer, Pattern, Sojourn, Stream, overload
+
+_CELLS = 400
+"""Service times that a smooth law is drawn from."""
 
 
 def waiting_s(arrival_s: Real, service_s: Real) -> Real:
@@ -54,7 +56,8 @@ def fcfs(
     load = sum(stream.load for stream in streams)
     slowest_rps = min(stream.rate_rps for stream in streams)
     horizon_s = max(requests / rate_rps, 6.0 / slowest_rps)
-    runs = [_run(streams, horizon_s, rng) for _ in range(phases)]
+    tables = [stream.service.law.points(_CELLS) for stream in streams]
+    runs = [_run(streams, tables, horizon_s, rng) for _ in range(phases)]
     answers = []
     for rank, stream in enumerate(streams):
         waited = np.concatenate([run[rank][0] for run in runs])
@@ -65,24 +68,16 @@ def fcfs(
     return tuple(answers)
 
 
-def draw(law: Law, size: int, rng: np.random.Generator) -> Real:
-    """Independent times of a law, from a fine table of its values.
-
-    >>> from cotenant.queueing.service import deterministic
-    >>> draw(deterministic(0.5).law, 2, np.random.default_rng(0))
-    array([0.5, 0.5])
-    """
-    times, weights = law.points(1000)
-    return rng.choice(times, size, p=weights / weights.sum())
-
-
 def _run(
-    streams: Sequence[Stream], horizon_s: float, rng: np.random.Generator
+    streams: Sequence[Stream],
+    tables: Sequence[tuple[Real, Real]],
+    horizon_s: float,
+    rng: np.random.Generator,
 ) -> list[tuple[Real, Real]]:
     arrivals = [_arrivals(stream, horizon_s, rng) for stream in streams]
     needs = [
-        draw(stream.service.law, times.size, rng)
-        for stream, times in zip(streams, arrivals, strict=True)
+        rng.choice(values, times.size, p=weights / weights.sum())
+        for (values, weights), times in zip(tables, arrivals, strict=True)
     ]
     owner = np.repeat(np.arange(len(streams)), [times.size for times in arrivals])
     arrival_s, need_s = np.concatenate(arrivals), np.concatenate(needs)

@@ -1,6 +1,7 @@
 """Poisson streams that share the server at every moment go in; their sojourns come out."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from cotenant.queueing.stream import Answer, Sojourn, Stream, overload
 
 _CELLS = 64
 """Service times that stand for a smooth law."""
+_STEPS = 1024
+"""Steps of the integral over the waiting time."""
 
 
 def processor_sharing(streams: Sequence[Stream]) -> tuple[Answer, ...]:
@@ -32,12 +35,21 @@ def processor_sharing(streams: Sequence[Stream]) -> tuple[Answer, ...]:
     if unstable is not None:
         return (unstable,) * len(streams)
     merged = aggregate(streams)
+    parts = [part for stream in streams for part in stream.service.law.parts]
+    needs = [Law((part._replace(weight=1.0),)).points(_CELLS) for part in parts]
+    mean_s, variance_s2 = delay_moments(np.concatenate([need_s for need_s, _ in needs]), merged)
+    at = np.cumsum([need_s.size for need_s, _ in needs])[:-1]
+    delays = zip(np.split(mean_s, at), np.split(variance_s2, at), strict=True)
+    shared = iter(
+        _shared(part, need, delay, merged)
+        for part, need, delay in zip(parts, needs, delays, strict=True)
+    )
     return tuple(
         Sojourn(
             stream.service.mean_s / (1.0 - merged.load),
             stream.service.mean_s * merged.load / (1.0 - merged.load),
             merged.load,
-            Law(tuple(_shared(part, merged) for part in stream.service.law.parts)),
+            Law(tuple(islice(shared, len(stream.service.law.parts)))),
         )
         for stream in streams
     )
@@ -56,13 +68,13 @@ def delay_moments(service_s: Real, merged: Stream) -> tuple[Real, Real]:
     (1.0, 1.7045)
     """
     slack = 1.0 - merged.load
-    waiting = waiting_law(merged.rate_rps, merged.service)
-    steps = (np.arange(256) + 0.5) / 256.0
-    moments = [
-        2.0 / slack**2 * x**2 * float(np.mean((1.0 - steps) * waiting.tail(x * steps)))
-        for x in service_s
-    ]
-    return merged.load * service_s / slack, np.array(moments)
+    edges: Real = np.linspace(0.0, float(service_s.max()), _STEPS + 1)
+    middle: Real = (edges[1:] + edges[:-1]) / 2.0
+    beyond = waiting_law(merged.rate_rps, merged.service).tail(middle) * edges[1]
+    mass = np.append(0.0, np.cumsum(beyond))
+    torque = np.append(0.0, np.cumsum(beyond * middle))
+    area = service_s * np.interp(service_s, edges, mass) - np.interp(service_s, edges, torque)
+    return merged.load * service_s / slack, 2.0 / slack**2 * area
 
 
 def discriminatory(streams: Sequence[Stream], weights: Sequence[float]) -> tuple[Answer, ...]:
@@ -97,10 +109,9 @@ def discriminatory(streams: Sequence[Stream], weights: Sequence[float]) -> tuple
     )
 
 
-def _shared(part: Part, merged: Stream) -> Part:
-    """One part of a service law, stretched by sharing."""
-    need_s, weight = Law((part._replace(weight=1.0),)).points(_CELLS)
-    mean_s, variance_s2 = delay_moments(need_s, merged)
+def _shared(part: Part, need: tuple[Real, Real], delay: tuple[Real, Real], merged: Stream) -> Part:
+    """One part of a service law (times, weights), stretched by delays (means, variances)."""
+    (need_s, weight), (mean_s, variance_s2) = need, delay
     alone = (1.0 - merged.load) * np.exp(-merged.rate_rps * need_s)
     # Moments of the delay given that there is one.
     delay_s = mean_s / (1.0 - alone)
