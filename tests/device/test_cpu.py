@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from cotenant.core.errors import ExecutionError, InvalidRequest, LaneLost
+from cotenant.core.model import ModelFiles
 from cotenant.core.request import Request
 from cotenant.core.task import Task
 from cotenant.device.base import Allowance, Completed, Event, Failed, Loaded, LoadFailed
@@ -20,7 +21,7 @@ from tests.models import scale_model, slow_model, sum_model, text_model
 
 @pytest.fixture
 def device():
-    device = CpuDevice({"cpu": (0, 1)}, lambda task: [task.model], best_rung())
+    device = CpuDevice({"cpu": (0, 1)}, lambda task: ModelFiles((task.model,)), best_rung())
     yield device
     device.close()
 
@@ -177,7 +178,7 @@ def test_classes_follow_criticality_where_the_privileges_allow(device, tmp_path)
 
 def test_nothing_stays_behind(tmp_path):
     before = set(os.listdir("/proc/self/fd"))
-    device = CpuDevice({"cpu": (0, 1)}, lambda task: [task.model], best_rung())
+    device = CpuDevice({"cpu": (0, 1)}, lambda task: ModelFiles((task.model,)), best_rung())
     load(device, scale_model(tmp_path))
     pid, _ = device.lanes()["t"]
     descriptor = os.pidfd_open(pid)

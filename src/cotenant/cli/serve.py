@@ -174,6 +174,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
         records=records,
     )
     runtime = LiveRuntime(workload, policy)
+    runtime.lead()
 
     def on_ready(ports: Ports) -> None:
         _announce(runtime, settings, ports, as_json=log_format == "json")

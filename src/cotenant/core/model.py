@@ -18,3 +18,12 @@ class Signature(NamedTuple):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+class ModelFiles(NamedTuple):
+    """The files behind a task: found, checked, and cut into segments."""
+
+    paths: tuple[str, ...]
+    """One for each segment, in the order in which they run."""
+    outputs: tuple[str, ...] | None = None
+    """Names of the whole model's outputs, where its last segment alone does not tell."""

@@ -25,7 +25,7 @@ from cotenant.core.workload import Workload
 from cotenant.device.base import Event, Failed, Loaded, LoadFailed
 from cotenant.device.cpu.device import CpuDevice
 from cotenant.device.cpu.scheduling import best_rung, enter_front
-from cotenant.graph.paths import model_paths
+from cotenant.graph.paths import model_files_apart
 from cotenant.policy import policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
 from cotenant.runtime.coordinator import Coordinator
@@ -79,7 +79,7 @@ class LiveRuntime:
         cores = {one.name: one.cores for one in self._workload.components}
         self._device = CpuDevice(
             cores or {"cpu": allowed_cores()},
-            model_paths,
+            model_files_apart,
             self._rung,
             self._policy.isolation,
             self._policy.spinning,

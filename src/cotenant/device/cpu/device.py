@@ -13,7 +13,7 @@ from functools import partial
 
 from cotenant.core.errors import CotenantError, LaneLost, ModelError
 from cotenant.core.hardware import Capability, Component
-from cotenant.core.model import Signature, TensorSpec
+from cotenant.core.model import ModelFiles, Signature, TensorSpec
 from cotenant.core.request import Request
 from cotenant.core.task import Task
 from cotenant.device.base import (
@@ -40,12 +40,12 @@ class CpuDevice:
     def __init__(
         self,
         cores: dict[str, tuple[int, ...]],
-        resolve: Callable[[Task], Sequence[str]],
+        resolve: Callable[[Task], ModelFiles],
         rung: Rung,
         isolation: Isolation = Isolation.CLASSES,
         spinning: Spinning = Spinning.WITHIN_RUN,
     ) -> None:
-        """`resolve` gives the model files of a task's segments; it may take its time."""
+        """`resolve` finds a task's model files; it may take its time, in a thread of its own."""
         self._resolve = resolve
         self._rung = rung
         self._isolation = isolation
@@ -128,7 +128,6 @@ class CpuDevice:
     # --- starting --------------------------------------------------------------------------
 
     def _start(self, tenancy: "_Tenancy") -> None:
-        # A thread for each start: the interpreter inherits its scheduling class from it.
         threading.Thread(
             target=self._start_lane, args=(tenancy, self._role(tenancy)), daemon=True
         ).start()
@@ -139,7 +138,9 @@ class CpuDevice:
             return
         started: Lane | CotenantError
         try:
-            started = Lane(self._resolve(tenancy.task), role)
+            if tenancy.files is None:
+                tenancy.files = self._resolve(tenancy.task)
+            started = Lane(tenancy.files, role)
         except CotenantError as error:
             started = error
         except OSError as error:
@@ -249,6 +250,7 @@ class _Tenancy:
     def __init__(self, task: Task, component: Component) -> None:
         self.task = task
         self.component = component
+        self.files: ModelFiles | None = None
         self.lane: Lane | None = None
         self.requests: tuple[Request, ...] = ()
         self.loaded = False

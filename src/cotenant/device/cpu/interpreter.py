@@ -1,8 +1,8 @@
 """The program of one lane: launches come in over a socket, tensors through shared memory.
 
-It runs in an interpreter of its own (`python -m cotenant.device.cpu.interpreter FD FD`), so
-that neither its lock, nor its crash, nor its leak can reach another lane. It ends when its
-socket does. Messages are JSON, never pickles: a model is foreign code.
+It runs in an interpreter of its own (`start.py` starts it), so that neither its lock, nor
+its crash, nor its leak can reach another lane. It ends when its socket does.
+Messages are JSON, never pickles: a model is foreign code.
 
     -> {"load": {...}}                          <- {"loaded": {...}} | {"unloadable": text}
     -> {"run": [places], "segment": n}          <- {"done": [places], ...}
@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,15 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from cotenant.core.clock import MonotonicClock, processor_time_s
 from cotenant.core.request import Tensor, Tensors
 from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place, end_of
-from cotenant.device.cpu.scheduling import Rung, enter_best_effort, enter_critical
+from cotenant.device.cpu.scheduling import Rung, enter_critical
 
 
-def main() -> None:
+def serve(channel_fd: int, memory_fd: int) -> None:
     """Serve launches until the other side closes the socket."""
     # Ctrl-C in a terminal reaches every process of the group; the front decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    arena = Arena(int(sys.argv[2]))
+    channel = socket.socket(fileno=channel_fd)
+    arena = Arena(memory_fd)
     segments: list[onnxruntime.InferenceSession] = []
     carried: dict[str, Any] = {}
     while message := channel.recv(MESSAGE_BYTES):
@@ -51,8 +50,6 @@ def _load(order: dict[str, Any], segments: list[onnxruntime.InferenceSession]) -
         os.sched_setaffinity(0, order["cores"])
         if order["kind"] == "critical":
             enter_critical(Rung(order["rung"]), order["order"])
-        elif order["kind"] == "best-effort":
-            enter_best_effort(Rung(order["rung"]))
         options = _options(order["width"], order["spinning"])
         # Threads inherit class and cores from the thread that creates the session.
         segments.extend(
@@ -62,12 +59,24 @@ def _load(order: dict[str, Any], segments: list[onnxruntime.InferenceSession]) -
         _warm_up(segments)
     except Exception as error:  # whatever the runtime raises, the front must hear of it
         return {"unloadable": str(error)}
+    inputs, outputs = _ends(segments, order["outputs"])
     return {
-        "loaded": {
-            "inputs": [_spec(node) for node in segments[0].get_inputs()],
-            "outputs": [_spec(node) for node in segments[-1].get_outputs()],
-        }
+        "loaded": {"inputs": [_spec(n) for n in inputs], "outputs": [_spec(n) for n in outputs]}
     }
+
+
+def _ends(
+    segments: list[onnxruntime.InferenceSession], names: list[str] | None
+) -> tuple[list[onnxruntime.NodeArg], list[onnxruntime.NodeArg]]:
+    """Inputs and outputs of the whole model: any segment may read the ones or make the others."""
+    made: dict[str, onnxruntime.NodeArg] = {}
+    read: list[onnxruntime.NodeArg] = []
+    for session in segments:
+        read += [node for node in session.get_inputs() if node.name not in made]
+        made |= {node.name: node for node in session.get_outputs()}
+    inputs = list({node.name: node for node in read}.values())
+    last = [node.name for node in segments[-1].get_outputs()]
+    return inputs, [made[name] for name in names or last]
 
 
 def _options(width: int, spinning: str) -> onnxruntime.SessionOptions:
@@ -179,7 +188,3 @@ _ELEMENT = {
         "string": "object",
     }.items()
 }
-
-
-if __name__ == "__main__":
-    main()

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cotenant.core.errors import CotenantError, ExecutionError, InvalidRequest
+from cotenant.core.model import ModelFiles
 from cotenant.core.request import Request, Tensors
 from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place
-from cotenant.device.cpu.scheduling import Rung, enter_ordinary
+from cotenant.device.cpu.scheduling import Rung, release_children
 
 
 class Role(NamedTuple):
@@ -36,16 +37,12 @@ class Role(NamedTuple):
 class Lane:
     """One task's interpreter; at most one launch is in flight."""
 
-    def __init__(self, paths: Sequence[str], role: Role) -> None:
+    def __init__(self, files: ModelFiles, role: Role) -> None:
         """Start the interpreter and have it load; blocks for some milliseconds, not for the load.
 
-        Call it from a thread of its own: the interpreter inherits that thread's class, and a
-        best-effort one must not even start up at the expense of critical work.
+        Call it from a thread of its own.
         """
-        if role.kind == "best-effort":
-            _enter_quietly(role.rung)
-        else:
-            enter_ordinary()
+        release_children()
         self.role = role
         self._arena = Arena.create()
         self._places: list[Place] = []
@@ -55,9 +52,11 @@ class Lane:
                 [
                     sys.executable,
                     "-m",
-                    "cotenant.device.cpu.interpreter",
+                    "cotenant.device.cpu.start",
                     str(theirs.fileno()),
                     str(self._arena.fd),
+                    role.kind,
+                    role.rung,
                 ],
                 pass_fds=(theirs.fileno(), self._arena.fd),
                 stdin=subprocess.DEVNULL,
@@ -66,7 +65,7 @@ class Lane:
                 start_new_session=True,
             )
         self._pidfd = os.pidfd_open(self._interpreter.pid)
-        self._send({"load": {"paths": list(paths), **role._asdict()}})
+        self._send({"load": {**files._asdict(), **role._asdict()}})
         self.channel.setblocking(False)
 
     @property
@@ -145,8 +144,3 @@ def failure(message: dict[str, Any], task: str) -> CotenantError:
     if "invalid" in message:
         return InvalidRequest(f"task {task!r} cannot run these inputs: {message['invalid']}")
     return ExecutionError(f"task {task!r} failed: {message['failed']}")
-
-
-def _enter_quietly(rung: Rung) -> None:
-    if rung is not Rung.GATED:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -89,12 +89,15 @@ def enter_front(rung: Rung) -> None:
         _enter_nice(_NICE_FRONT)
 
 
-def enter_ordinary() -> None:
-    """Put the calling thread back into the ordinary class, for what it starts from now on."""
+def release_children() -> None:
+    """From now on the calling thread's children start in the ordinary class.
+
+    The thread itself stays where it is: while it holds the interpreter lock, whoever waits for
+    the lock waits for it, so it must never be below them.
+    """
     if hasattr(os, "sched_setscheduler"):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        if os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 0:
-            _enter_nice(0)
+        own = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, own | os.SCHED_RESET_ON_FORK, os.sched_getparam(0))
 
 
 def _enter_fifo(priority: int) -> None:
