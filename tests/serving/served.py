@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
 import orjson
+import uvloop
 
 from cotenant.serving.server import Ports, Server, Settings
 from tests.serving.fake_runtime import FakeRuntime
@@ -43,7 +44,7 @@ class Served(NamedTuple):
 
 @contextlib.contextmanager
 def served(**settings: Any) -> Iterator[Served]:
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     runtime = FakeRuntime()

@@ -90,6 +90,14 @@ def test_integers_outside_the_range_are_refused(dtype: str, value: int) -> None:
             codec.decode_values([value], codec.wire_dtype(dtype), (1,), 1)
 
 
+def test_integers_that_no_type_of_numpy_holds_together() -> None:
+    values, uint64 = [0, 2**63], codec.wire_dtype("uint64")
+    assert codec.decode_values(values, uint64, (2,), 2).tolist() == values
+    for wrong in ([0, 2**64], [-1, 2**63], [0, 1.0], [0, None]):
+        with pytest.raises(InvalidRequest):
+            codec.decode_values(wrong, uint64, (2,), 2)
+
+
 @given(st.binary(max_size=40), st.integers(0, 5))
 def test_any_bytes_are_strings_or_an_error(raw: bytes, count: int) -> None:
     try:

@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from cotenant.core.errors import Unauthorized, WorkloadError
@@ -24,6 +25,11 @@ def test_a_token_guards_all_but_health(certificate: tuple[Path, Path, ssl.SSLCon
             assert wrong.status == 401
             right = wire.ask("GET", "/v2", headers={"authorization": "bearer s3cret"})
             assert right.json["name"] == "cotenant"
+            # Large enough for the path around the parser.
+            image = np.arange(150_528, dtype="<f4").tobytes()
+            headers = {"inference-header-content-length": "0", "authorization": "Bearer s3cret"}
+            reply = wire.ask("POST", "/v2/models/image/infer", image, headers)
+            assert reply.body.endswith(image)
         with Wire(one.ports.metrics, context) as wire:
             assert wire.ask("GET", "/metrics").status == 401
             token = {"authorization": "Bearer s3cret"}

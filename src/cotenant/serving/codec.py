@@ -71,7 +71,7 @@ _STATUS: tuple[tuple[type[CotenantError], Status], ...] = (
 def status_of(error: CotenantError) -> Status:
     """The codes of an error.
 
-    >>> status_of(errors.QueueFull("64 requests wait")).http
+    >>> int(status_of(errors.QueueFull("64 requests wait")).http)
     503
     """
     return next(status for branch, status in _STATUS if isinstance(error, branch))
@@ -163,6 +163,9 @@ def decode_values(
             array = np.asarray(values)
         except (ValueError, OverflowError) as error:
             raise InvalidRequest("has lists of unequal lengths") from error
+        if dtype.kind in "iu" and array.dtype.kind in "fO":
+            # numpy makes floats of integers that no single integer type of its own holds.
+            array = _integers(values, dtype)
         array = _converted(array, dtype)
     if array.size != count or (array.ndim > 1 and array.shape != shape):
         raise InvalidRequest(
@@ -175,20 +178,27 @@ def decode_values(
 def _converted(array: Tensor, dtype: np.dtype[Any]) -> Tensor:
     if array.size == 0:
         return array.astype(dtype)
-    accepted = {"b": "biu", "i": "iu", "u": "iu", "f": "iuf"}[dtype.kind]
+    accepted = {"b": "biu", "i": "iuO", "u": "iuO", "f": "iuf"}[dtype.kind]
     if array.dtype.kind not in accepted:
         raise InvalidRequest(f"has values that are no {datatype_of(dtype.name)}")
+    outside = InvalidRequest(f"has values outside the range of {datatype_of(dtype.name)}")
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             converted = array.astype(dtype)
-        fits = bool(np.isfinite(converted).all()) or not np.isfinite(array).all()
-    else:
-        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        fits = low <= int(array.min()) and int(array.max()) <= high
-        converted = array.astype(dtype)
-    if not fits:
-        raise InvalidRequest(f"has values outside the range of {datatype_of(dtype.name)}")
-    return converted
+        if np.isfinite(array).all() and not np.isfinite(converted).all():
+            raise outside
+        return converted
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if not (low <= int(array.min()) and int(array.max()) <= high):
+        raise outside
+    return array.astype(dtype)
+
+
+def _integers(values: Sequence[Any], dtype: np.dtype[Any]) -> Tensor:
+    array = np.asarray(values, object)
+    if not all(type(value) is int for value in array.flat):
+        raise InvalidRequest(f"has values that are no {datatype_of(dtype.name)}")
+    return array
 
 
 def _strings_of(values: Sequence[Any]) -> Tensor:
