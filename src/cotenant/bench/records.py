@@ -5,7 +5,7 @@ or `Kill`, told apart by its `kind`. A phase is written with all of its observat
 it has ended, so a run that was broken off leaves only whole phases behind.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -160,12 +160,17 @@ def read_records(path: Path) -> Records:
     )
 
 
+def suite_of(path: Path) -> str | None:
+    """The suite that a file of records belongs to, read from its first line alone."""
+    try:
+        with path.open("rb") as file:
+            fields = orjson.loads(file.readline())
+    except (OSError, orjson.JSONDecodeError):
+        return None  # reading the whole file will say what is wrong, and where
+    return fields.get("suite") if isinstance(fields, dict) else None
+
+
 def _complete(line: Line) -> Line:
     if isinstance(line, Observation):
         return line._replace(outcome=Outcome(line.outcome))
     return line._replace(tasks=tuple(line.tasks)) if isinstance(line, Phase) else line
-
-
-def tasks_of(header: dict[str, Any], scenario: str) -> Sequence[dict[str, Any]]:
-    """The tasks of a scenario as the header describes them."""
-    return next(one["tasks"] for one in header["scenarios"] if one["name"] == scenario)

@@ -13,9 +13,10 @@ from cotenant.bench.bars import Bar
 from cotenant.bench.header import mixed_header
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_seconds_s
+from cotenant.bench.overhead import OverheadBar
 from cotenant.bench.overhead import measure as measure_overhead
 from cotenant.bench.overhead import write_report as write_overhead_report
-from cotenant.bench.records import RecordWriter
+from cotenant.bench.records import RecordWriter, suite_of
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
@@ -78,11 +79,14 @@ def mixed(
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 def report(folder: Path) -> None:
     """Make the reports of FOLDER again, from its records alone."""
+    console = Console()
     try:
-        bars = write_report(folder)
+        if suite_of(folder / RECORDS) == "overhead":
+            _print_overhead(write_overhead_report(folder), folder, console)
+        else:
+            _print_bars(write_report(folder), folder, console)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    _print_bars(bars, folder, Console())
 
 
 @bench.command()
@@ -110,6 +114,12 @@ def overhead(
         bars = write_overhead_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
+    _print_overhead(bars, out, console)
+    if strict and not all(one.met for one in bars):
+        context.exit(1)
+
+
+def _print_overhead(bars: Sequence[OverheadBar], out: Path, console: Console) -> None:
     table = Table("protocol", "input", "overhead p50", "bar", "", title="Server overhead")
     for one in bars:
         table.add_row(
@@ -121,8 +131,6 @@ def overhead(
         )
     console.print(table)
     console.print(f"Report: {out / REPORT}")
-    if strict and not all(one.met for one in bars):
-        context.exit(1)
 
 
 def _progress(console: Console) -> Progress:
