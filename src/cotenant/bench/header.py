@@ -10,7 +10,7 @@ from cotenant.bench.mixed import Settings
 from cotenant.bench.scenarios import Scenario
 from cotenant.core.hardware import machine_fingerprint
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "grpcio", "uvicorn")
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop")
 
 
 def versions() -> dict[str, str]:

@@ -50,6 +50,22 @@ class LiveRuntime:
         self._clock = clock or MonotonicClock()
         self._guard = Guard()
         self._rung = best_rung()
+        cores = {one.name: one.cores for one in workload.components}
+        self._device = CpuDevice(
+            cores or {"cpu": allowed_cores()},
+            model_files_apart,
+            self._rung,
+            self._policy.isolation,
+            self._policy.spinning,
+        )
+        self._coordinator = Coordinator(
+            self._device,
+            self._policy,
+            self._clock,
+            guard=self._guard,
+            answer=self._answered,
+            on_event=self._on_event,
+        )
         self._served: dict[str, Served] = {}
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._probes: set[int] = set()
@@ -74,24 +90,8 @@ class LiveRuntime:
         Raises:
             ModelError: a task cannot be served; nothing of the machine stays behind.
         """
-        self._loop = asyncio.get_running_loop()
         _log.info("scheduling rung %s: %s", self._rung, self._rung.meaning)
-        cores = {one.name: one.cores for one in self._workload.components}
-        self._device = CpuDevice(
-            cores or {"cpu": allowed_cores()},
-            model_files_apart,
-            self._rung,
-            self._policy.isolation,
-            self._policy.spinning,
-        )
-        self._coordinator = Coordinator(
-            self._device,
-            self._policy,
-            self._clock,
-            guard=self._guard,
-            answer=self._answered,
-            on_event=self._on_event,
-        )
+        self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._device.fileno(), self._step)
         try:
             async with asyncio.TaskGroup() as loads:
@@ -114,7 +114,7 @@ class LiveRuntime:
     async def close(self) -> None:
         """End every lane; nothing stays behind."""
         self._draining = True
-        self._loop.remove_reader(self._device.fileno())
+        asyncio.get_running_loop().remove_reader(self._device.fileno())
         if self._timer is not None:
             self._timer.cancel()
         self._device.close()
