@@ -9,8 +9,8 @@ from cotenant.queueing.law import Law, Part, total
 from cotenant.queueing.service import Service, from_moments, mixture
 from cotenant.queueing.stream import Answer, Sojourn, Stream, Unstable, overload
 
-_STEPS = 200
-"""Rounds of the busy-period recursion; each round is accelerated, so a dozen is usual."""
+_ROUNDS = 200
+"""Of the busy-period recursion at most; each is accelerated, so that a dozen is usual."""
 
 
 def aggregate(streams: Sequence[Stream]) -> Stream:
@@ -147,7 +147,7 @@ def busy_transform(rate_rps: float, service: Transform) -> Transform:
 
     def transform(s: Complex) -> Complex:
         value: Complex = np.zeros_like(s)
-        for _ in range(_STEPS):
+        for _ in range(_ROUNDS):
             once = service(s + rate_rps * (1.0 - value))
             twice = service(s + rate_rps * (1.0 - once))
             if np.max(np.abs(twice - once), initial=0.0) < 1e-13:

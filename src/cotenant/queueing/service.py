@@ -13,7 +13,7 @@ from cotenant.queueing.law import Law, Part, discrete, mixed
 
 _SMALLEST_SCV = 1e-9
 """Below this, two equal moments differ by round-off only, and the time is deterministic."""
-_GROUPS = 48
+_GROUPS = 32
 """Equal shares that samples are grouped into, and as many again for the slowest ones."""
 
 
