@@ -73,6 +73,7 @@ class LiveRuntime:
         self._leaving: dict[str, asyncio.Event] = {}
         self._listeners: list[RecordListener] = []
         self._draining = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._step_due = False
 
@@ -113,7 +114,7 @@ class LiveRuntime:
 
     async def close(self) -> None:
         """End every lane; nothing stays behind."""
-        self._draining = True
+        self._draining = self._closed = True
         asyncio.get_running_loop().remove_reader(self._device.fileno())
         if self._timer is not None:
             self._timer.cancel()
@@ -206,6 +207,8 @@ class LiveRuntime:
 
     def _step(self) -> None:
         self._step_due = False
+        if self._closed:
+            return
         wake_s = self._coordinator.step()
         if self._timer is not None:
             self._timer.cancel()

@@ -159,7 +159,9 @@ class CpuDevice:
             rung=self._rung,
             cores=cores,
             width=0 if untouched else min(task.width or len(cores), len(cores)),
-            spinning=self._spinning.value,
+            # Below the ordinary class a spinning thread only keeps a core from its own siblings:
+            # measured, it halves best-effort throughput.
+            spinning=Spinning.NEVER if kind == "best-effort" else self._spinning,
         )
 
     def _welcome(self, events: list[Event]) -> None:
