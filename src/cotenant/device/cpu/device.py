@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from cotenant.core.errors import CotenantError, LaneLost, ModelError
-from cotenant.core.hardware import Capability, Component
+from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.model import ModelFiles, Signature, TensorSpec
 from cotenant.core.request import Request
 from cotenant.core.task import Task
@@ -28,7 +28,7 @@ from cotenant.device.base import (
 )
 from cotenant.device.cpu.duty import Duty
 from cotenant.device.cpu.lane import Lane, Role, failure
-from cotenant.device.cpu.scheduling import Rung
+from cotenant.device.cpu.scheduling import Rung, release_children
 
 _BACKOFF_S = (0.0, 0.1, 0.5, 2.0, 10.0)
 """Pause before a restart, by how often the lane has died without a single answer."""
@@ -64,6 +64,7 @@ class CpuDevice:
         self._selector = selectors.EpollSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._closing = threading.Event()
+        self._cores = allowed_cores()
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -136,6 +137,7 @@ class CpuDevice:
         pause_s = _BACKOFF_S[min(tenancy.deaths, len(_BACKOFF_S) - 1)]
         if self._closing.wait(pause_s) or tenancy.gone:
             return
+        release_children(self._cores)
         started: Lane | CotenantError
         try:
             if tenancy.files is None:

@@ -9,7 +9,6 @@ Messages are JSON, never pickles: a model is foreign code.
                                                  | {"invalid": text} | {"failed": text}
 """
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import orjson
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from cotenant.core.clock import MonotonicClock, processor_time_s
@@ -34,13 +34,13 @@ def serve(channel_fd: int, memory_fd: int) -> None:
     segments: list[onnxruntime.InferenceSession] = []
     carried: dict[str, Any] = {}
     while message := channel.recv(MESSAGE_BYTES):
-        order = json.loads(message)
+        order = orjson.loads(message)
         if "load" in order:
             answer = _load(order["load"], segments)
         else:
             answer = _run(arena, segments, carried, order["run"], order["segment"])
         try:
-            channel.send(json.dumps(answer).encode())
+            channel.send(orjson.dumps(answer))
         except OSError:  # the front is gone, and with it the reason to be here
             return
 
@@ -51,11 +51,17 @@ def _load(order: dict[str, Any], segments: list[onnxruntime.InferenceSession]) -
         if order["kind"] == "critical":
             enter_critical(Rung(order["rung"]), order["order"])
         options = _options(order["width"], order["spinning"])
+        pinned = order["kind"] == "critical" and order["width"] == len(order["cores"])
+        if pinned:
+            _pin_workers(options, order["cores"])
         # Threads inherit class and cores from the thread that creates the session.
         segments.extend(
             onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             for path in order["paths"]
         )
+        if pinned:
+            # With the front on the same core, a request is passed on without waking another one.
+            os.sched_setaffinity(0, order["cores"][:1])
         _warm_up(segments)
     except Exception as error:  # whatever the runtime raises, the front must hear of it
         return {"unloadable": str(error)}
@@ -89,6 +95,14 @@ def _options(width: int, spinning: str) -> onnxruntime.SessionOptions:
     elif spinning == "within-run":
         options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
+
+
+def _pin_workers(options: onnxruntime.SessionOptions, cores: list[int]) -> None:
+    """One core for each thread of a lane that has them all: nothing to migrate, caches stay warm."""
+    if len(cores) > 1:
+        # The calling thread computes, too, on the first core; the runtime counts cores from 1.
+        affinities = ";".join(str(core + 1) for core in cores[1:])
+        options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
 
 
 def _warm_up(segments: list[onnxruntime.InferenceSession]) -> None:

@@ -1,7 +1,6 @@
 """The front's end of one lane: starts its interpreter, sends launches, reads what comes back."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -12,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from cotenant.core.errors import CotenantError, ExecutionError, InvalidRequest
 from cotenant.core.model import ModelFiles
 from cotenant.core.request import Request, Tensors
 from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place
-from cotenant.device.cpu.scheduling import Rung, release_children
+from cotenant.device.cpu.scheduling import Rung
 
 
 class Role(NamedTuple):
@@ -40,9 +40,8 @@ class Lane:
     def __init__(self, files: ModelFiles, role: Role) -> None:
         """Start the interpreter and have it load; blocks for some milliseconds, not for the load.
 
-        Call it from a thread of its own.
+        Call it from a thread of its own, whose children start in the ordinary class.
         """
-        release_children()
         self.role = role
         self._arena = Arena.create()
         self._places: list[Place] = []
@@ -91,7 +90,7 @@ class Lane:
             message = self.channel.recv(MESSAGE_BYTES)
         except ConnectionError:
             return None
-        return json.loads(message) if message else None
+        return orjson.loads(message) if message else None
 
     def outputs(self, places: Sequence[Place], requests: Sequence[Request]) -> list[Tensors]:
         """Copies of the outputs, one mapping for each request of the batch.
@@ -136,7 +135,7 @@ class Lane:
 
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):  # its death is noticed where we receive
-            self.channel.send(json.dumps(message).encode())
+            self.channel.send(orjson.dumps(message))
 
 
 def failure(message: dict[str, Any], task: str) -> CotenantError:

@@ -12,7 +12,7 @@ Rungs, best first, by what the privileges allow:
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 _FIFO_CRITICAL = 10
@@ -82,15 +82,21 @@ def enter_best_effort(rung: Rung) -> None:
 
 
 def enter_front(rung: Rung) -> None:
-    """Put the calling thread above all lanes: it only receives, decides and answers."""
+    """Put the calling thread above all lanes: it only receives, decides and answers.
+
+    Where nothing else can be in its way it also stays on one core, with the threads that it
+    starts: a request passes through several of them, and to wake one on another, sleeping
+    core takes longer than all that they do (measured: 0.15 ms of a gRPC call's 0.5 ms).
+    """
     if rung is Rung.FIFO_IDLE:
         _enter_fifo(_FIFO_FRONT)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     elif rung is Rung.NICE_IDLE:
         _enter_nice(_NICE_FRONT)
 
 
-def release_children() -> None:
-    """From now on the calling thread's children start in the ordinary class.
+def release_children(cores: Iterable[int]) -> None:
+    """From now on the calling thread's children start in the ordinary class, on these cores.
 
     The thread itself stays where it is: while it holds the interpreter lock, whoever waits for
     the lock waits for it, so it must never be below them.
@@ -98,6 +104,7 @@ def release_children() -> None:
     if hasattr(os, "sched_setscheduler"):
         own = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(0, own | os.SCHED_RESET_ON_FORK, os.sched_getparam(0))
+        os.sched_setaffinity(0, cores)
 
 
 def _enter_fifo(priority: int) -> None:
