@@ -98,7 +98,7 @@ def _options(width: int, spinning: str) -> onnxruntime.SessionOptions:
 
 
 def _pin_workers(options: onnxruntime.SessionOptions, cores: list[int]) -> None:
-    """One core for each thread of a lane that has them all: nothing to migrate, caches stay warm."""
+    """One core for each thread of a lane that has all cores: nothing migrates, caches stay warm."""
     if len(cores) > 1:
         # The calling thread computes, too, on the first core; the runtime counts cores from 1.
         affinities = ";".join(str(core + 1) for core in cores[1:])
