@@ -18,7 +18,7 @@ from cotenant.core.errors import (
     ShuttingDown,
 )
 from cotenant.core.record import Outcome, Record
-from cotenant.core.task import Batch, Queue, Task
+from cotenant.core.task import Batch, Queue, Slo, Task
 from cotenant.core.workload import Workload
 from cotenant.runtime.base import State
 from cotenant.runtime.live import LiveRuntime
@@ -222,3 +222,19 @@ def test_a_workload_that_cannot_load_leaves_nothing_behind(tmp_path):
     before = set(os.listdir("/proc/self/fd"))
     asyncio.run(main())
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_an_slo_that_cannot_be_kept_even_alone_is_told_with_the_figure(tmp_path, caplog):
+    model = str(slow_model(tmp_path, depth=60))
+    hopeless = Task(name="det", model=model, criticality="critical", slo=Slo(latency_s=1e-6))
+
+    async def main() -> None:
+        machine = LiveRuntime(Workload(tasks=(hopeless,)))
+        await machine.start()
+        await machine.close()
+
+    asyncio.run(main())
+    (warning,) = [text for text in caplog.messages if "SLO" in text]
+    assert "'det'" in warning
+    assert "1 us" in warning
+    assert "ms (median" in warning or "us (median" in warning

@@ -199,6 +199,7 @@ def _announce(runtime: LiveRuntime, settings: Settings, ports: Ports, as_json: b
     console.print(f"[bold]cotenant[/] is ready; policy {runtime.policy_name}")
     for name, endpoint in endpoints.items():
         console.print(f"  {name:<12} {endpoint}", markup=False)
+    console.print(f"  {'protection':<12} {runtime.protection}", markup=False)
     for name, served in runtime.served.items():
         task = served.task
         console.print(

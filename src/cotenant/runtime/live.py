@@ -21,10 +21,11 @@ from cotenant.core.hardware import allowed_cores
 from cotenant.core.model import Signature
 from cotenant.core.request import Answer, Tensors
 from cotenant.core.task import Task
+from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
-from cotenant.device.base import Event, Failed, Loaded, LoadFailed
+from cotenant.device.base import Event, Failed, Isolation, Loaded, LoadFailed
 from cotenant.device.cpu.device import CpuDevice
-from cotenant.device.cpu.scheduling import best_rung, enter_front
+from cotenant.device.cpu.scheduling import Rung, best_rung, enter_front
 from cotenant.graph.paths import model_files_apart
 from cotenant.policy import policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
@@ -35,6 +36,8 @@ _log = logging.getLogger("cotenant")
 
 _PROBES = 24
 """Requests that each critical task serves alone before the doors open: the guard's baseline."""
+_FEW_PROBES = 3
+"""The same for a best-effort task with an SLO: enough to see an SLO that can never be kept."""
 _PROBE_GAP_S = 0.05
 """Gap where the task's rate is not known; a shorter one would find the caches too warm."""
 
@@ -85,13 +88,26 @@ class LiveRuntime:
     def policy_name(self) -> str:
         return self._policy.name
 
+    @property
+    def protection(self) -> str:
+        """What the operating system does for critical work here, in one line."""
+        if self._policy.isolation is Isolation.NONE:
+            return f"none: policy {self._policy.name} treats all alike"
+        return f"{self._rung}: {self._rung.meaning}"
+
     async def start(self) -> None:
         """Load every task of the workload and learn the critical ones' latency alone.
 
         Raises:
             ModelError: a task cannot be served; nothing of the machine stays behind.
         """
-        _log.info("scheduling rung %s: %s", self._rung, self._rung.meaning)
+        weak = self._policy.isolation is Isolation.CLASSES and self._rung is not Rung.FIFO_IDLE
+        _log.log(
+            logging.WARNING if weak else logging.INFO,
+            "protection of critical work: %s (%s)",
+            self._rung,
+            self._rung.meaning,
+        )
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._device.fileno(), self._step)
         try:
@@ -270,30 +286,48 @@ class LiveRuntime:
             raise
 
     async def _learn_baseline(self, task: str) -> None:
-        """Serve a critical task's own requests, a little apart, so that the guard knows it alone.
+        """Serve a task's own requests, a little apart: how long does it take alone?
 
+        The guard compares with it, and an SLO that cannot be met even alone is told at once.
         Only where the shapes are known: the time of one shape says nothing about another.
         """
         served = self._served[task]
         inputs = None if served.signature is None else _sample(served.signature)
-        if not served.task.critical or inputs is None:
+        if inputs is None or not (served.task.critical or served.task.slo):
             return
         rate_rps = getattr(served.task.arrivals, "rate_rps", None)
         gap_s = _PROBE_GAP_S if rate_rps is None else min(1.0 / rate_rps, 2 * _PROBE_GAP_S)
-        for _ in range(_PROBES):
-            request = self._coordinator.request(task, inputs)
-            future: asyncio.Future[Answer] = self._loop.create_future()
-            self._waiting[request.id] = future
-            self._probes.add(request.id)
-            self._coordinator.submit(request)
-            self._step_soon()
-            answer = await future
-            del self._waiting[request.id]
-            self._probes.discard(request.id)
+        sojourns_s = []
+        for _ in range(_PROBES if served.task.critical else _FEW_PROBES):
+            answer = await self._probe(task, inputs)
             if answer.error is not None:
                 _log.warning("no baseline for task %r: %s", task, answer.error)
                 return
+            sojourns_s.append(answer.record.sojourn_s)
             await asyncio.sleep(gap_s)
+        slo, alone_s = served.task.slo, float(np.median(sojourns_s))
+        if slo is not None and slo.latency_s < alone_s:
+            _log.warning(
+                "task %r: its SLO of %s is under its own latency alone, %s (median of %d); "
+                "no policy can keep it: raise slo.latency or choose a smaller model",
+                task,
+                format_duration(slo.latency_s),
+                format_duration(alone_s),
+                len(sojourns_s),
+            )
+
+    async def _probe(self, task: str, inputs: Tensors) -> Answer:
+        request = self._coordinator.request(task, inputs)
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[request.id] = future
+        self._probes.add(request.id)
+        self._coordinator.submit(request)
+        self._step_soon()
+        try:
+            return await future
+        finally:
+            del self._waiting[request.id]
+            self._probes.discard(request.id)
 
     def _admit(self, task: str) -> None:
         served = self._served.get(task)
