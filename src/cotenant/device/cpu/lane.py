@@ -17,7 +17,7 @@ from cotenant.core.errors import CotenantError, ExecutionError, InvalidRequest
 from cotenant.core.model import ModelFiles
 from cotenant.core.request import Request, Tensors
 from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place
-from cotenant.device.cpu.scheduling import Rung
+from cotenant.device.cpu.scheduling import Rung, enter_ordinary
 
 
 class Role(NamedTuple):
@@ -128,10 +128,15 @@ class Lane:
         """End the interpreter, whatever it is doing, and let go of the shared memory."""
         self.signal(signal.SIGKILL)
         self.channel.close()
-        # The system may take a while to free a large interpreter; nobody has to wait for it.
-        threading.Thread(target=self._interpreter.wait, daemon=True).start()
+        threading.Thread(target=self._reap, daemon=True).start()
         os.close(self._pidfd)
         self._arena.close()
+
+    def _reap(self) -> None:
+        # While somebody looks at the dead under /proc, the kernel spins here until he is done;
+        # above him, on his core, it would spin for ever (seen: 0.8 s, until it was throttled).
+        enter_ordinary()
+        self._interpreter.wait()
 
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):  # its death is noticed where we receive

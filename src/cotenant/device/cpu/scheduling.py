@@ -107,6 +107,13 @@ def release_children(cores: Iterable[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
+def enter_ordinary() -> None:
+    """Put the calling thread into the ordinary class, on any core."""
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 def _enter_fifo(priority: int) -> None:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
 
