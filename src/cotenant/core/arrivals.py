@@ -49,7 +49,8 @@ def endless_arrivals(
 ) -> Iterator[float]:
     """Times from 0 on, without end, at which a request of an open-loop task arrives.
 
-    >>> times_s = endless_arrivals(Periodic(kind="periodic", rate_rps=4.0), np.random.default_rng(1))
+    >>> four = Periodic(kind="periodic", rate_rps=4.0)
+    >>> times_s = endless_arrivals(four, np.random.default_rng(1))
     >>> first_s = next(times_s)
     >>> [next(times_s) - first_s for _ in range(3)]
     [0.25, 0.5, 0.75]

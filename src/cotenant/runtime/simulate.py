@@ -6,6 +6,7 @@ over `device/null`. What is simulated is only the outside world: who asks, and w
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ def simulate(
     Raises:
         WorkloadError: a task has no arrivals, or a closed loop can never be served.
     """
-    return _World(scene, requests, rng, record, warmup, progress).run()
+    return _World(scene, requests, rng, record=record, warmup=warmup, progress=progress).run()
 
 
 class _Source(NamedTuple):
@@ -84,6 +85,7 @@ class _World:
         scene: Scene,
         requests: int,
         rng: np.random.Generator,
+        *,
         record: Callable[[Record], None],
         warmup: int,
         progress: Callable[[int], None],
@@ -103,7 +105,7 @@ class _World:
             on_event=self._happened,
         )
         self._busy_s = {task.name: 0.0 for task in scene.tasks}
-        self._start_s = self._end_s = 0.0
+        self._start_s, self._end_s = math.inf, 0.0
         self._order = itertools.count()
         self._calendar: list[tuple[float, int, _Source]] = []
         self._clients: dict[str, _Source] = {}
@@ -122,7 +124,7 @@ class _World:
                 self._progress(self._requests - self._left)
                 report_at = self._left - tick
             wake_s = self._coordinator.step()
-        span_s = self._end_s - self._start_s
+        span_s = max(0.0, self._end_s - self._start_s)
         return Simulated(
             self._requests - self._left,
             span_s,
@@ -150,8 +152,8 @@ class _World:
             if self._left == self._requests - self._warmup - 1:
                 self._start_s = now_s
             coordinator.submit(coordinator.request(source.task))
-        if not self._left and calendar:
             self._end_s = now_s
+        if not self._left:
             calendar.clear()
 
     def _answered(self, answer: Answer) -> None:
@@ -171,7 +173,7 @@ class _World:
         heapq.heappush(self._calendar, (again_s, next(self._order), client))
 
     def _happened(self, event: Event) -> None:
-        if isinstance(event, Completed) and self._start_s < event.end_s and self._left:
+        if isinstance(event, Completed) and self._left and event.end_s > self._start_s:
             self._busy_s[event.task] += event.busy_s
 
     def _invite(self, task: Task, rng: np.random.Generator) -> None:
