@@ -50,6 +50,7 @@ def run(
     tasks: Sequence[Task],
     service: ServiceTime | dict[str, ServiceLaw],
     requests: int,
+    *,
     seed: int = 1,
     warmup: int = 0,
 ) -> tuple[list[Record], Simulated]:

@@ -59,8 +59,8 @@ class Cotenant:
                 continue
             critical = [view for view in waiting if view.task.critical]
             best_effort = [view for view in waiting if not view.task.critical]
-            first = _critical(place, critical, now_s)
-            second = self._best_effort(place, best_effort, snapshot, now_s)
+            first = _critical(place, critical, now_s) if critical else ()
+            second = self._best_effort(place, best_effort, snapshot, now_s) if best_effort else ()
             if place.component.capability is not Capability.GATED:
                 actions += first
                 actions += second
@@ -78,8 +78,8 @@ class Cotenant:
     def _best_effort(
         self, place: ComponentView, waiting: list[TaskView], snapshot: Snapshot, now_s: float
     ) -> Iterator[Launch | Wake]:
-        free = self.side_by_side - sum(not running.critical for running in place.running)
-        if free <= 0 or not waiting:
+        free = self.side_by_side - len([one for one in place.running if not one.critical])
+        if free <= 0:
             return
         neediest_s = min(
             view.consumed_s
@@ -103,12 +103,12 @@ class Cotenant:
 def _critical(
     place: ComponentView, waiting: list[TaskView], now_s: float
 ) -> Iterator[Launch | Wake]:
-    if not waiting:
-        return
     whole = place.component.width
-    running = [one for one in place.running if one.critical]
-    free = whole - sum(one.width for one in running)
-    top = max((one.order for one in running), default=0)
+    free, top = whole, 0
+    for one in place.running:
+        if one.critical:
+            free -= one.width
+            top = max(top, one.order)
     for view in sorted(waiting, key=_order):
         width = view.task.width or whole
         # Side by side where there is room for both; over the others where it outranks them.

@@ -161,7 +161,8 @@ class Coordinator:
 
     def step(self) -> float | None:
         """Do all that is due now; returns when to come again if nothing happens before."""
-        self._receive(self._device.poll())
+        if events := self._device.poll():
+            self._receive(events)
         now_s, wake_s = self._clock.now(), None
         if self._expiries:
             wake_s = self._expire(now_s)
@@ -207,7 +208,7 @@ class Coordinator:
         self._dirty.clear()
         return Snapshot(
             [tenant.view for tenant in self._tenants.values()],
-            [place.view(self._guard.allowance(place.component)) for place in self._places.values()],
+            [place.view() for place in self._places.values()],
         )
 
     # --- acting ----------------------------------------------------------------------------
@@ -265,18 +266,20 @@ class Coordinator:
         if flight is None:
             return
         flight.segments += ((event.start_s, event.end_s),)
+        flight.service_s += event.end_s - event.start_s
         tenant.consumed_s += event.busy_s / tenant.task.priority
         if len(flight.segments) < tenant.task.segments:
             return
         tenant.flight = None
-        service_s = sum(end_s - start_s for start_s, end_s in flight.segments)
-        tenant.estimate.observe(flight.rows, service_s)
+        tenant.estimate.observe(flight.rows, flight.service_s)
         for position, request in enumerate(flight.requests):
             outputs = None if event.outputs is None else event.outputs[position]
             record = self._record(tenant, flight, request, Outcome.OK, event.end_s)
             # What other critical work caused is no reason to hold best-effort work back.
             if tenant.critical and not flight.displaced:
                 self._guard.observe(tenant.task, record)
+                place = self._places[tenant.component]
+                place.allow(self._guard.allowance(place.component))
             self._answer(Answer(request, record, outputs, None))
 
     def _failed(self, tenant: Tenant, event: Failed) -> None:
@@ -394,7 +397,7 @@ class _Place:
     def __init__(self, component: Component) -> None:
         self.component = component
         self.width = component.width
-        self.limit = Allowance(component.width, 1.0)
+        self.allowance = self.limit = Allowance(component.width, 1.0)
         self.running: dict[str, Running] = {}
         self._best_effort_start_s = 0.0
         self._view: ComponentView | None = None
@@ -413,17 +416,22 @@ class _Place:
         self.running.pop(task, None)
         self._view = None
 
-    def hold(self, allowance: Allowance) -> None:
-        self.limit = allowance
+    def hold(self, limit: Allowance) -> None:
+        self.limit = limit
         self._view = None
 
-    def view(self, allowance: Allowance) -> ComponentView:
-        if self._view is None or self._view.allowance is not allowance:
+    def allow(self, allowance: Allowance) -> None:
+        if allowance != self.allowance:
+            self.allowance = allowance
+            self._view = None
+
+    def view(self) -> ComponentView:
+        if self._view is None:
             self._view = ComponentView(
                 self.component,
                 tuple(self.running.values()),
                 self._best_effort_start_s,
-                allowance,
+                self.allowance,
                 self.limit,
             )
         return self._view

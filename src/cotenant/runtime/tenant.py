@@ -21,6 +21,8 @@ class Flight:
     """Critical work that does not fit beside it ran on its component, and took its place."""
     segments: tuple[tuple[float, float], ...] = ()
     """Those that have ended."""
+    service_s: float = 0.0
+    """Seconds that they took."""
 
     @property
     def rows(self) -> int:
