@@ -8,6 +8,7 @@ by a policy that respects the capability, and shares equally if it is.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cotenant.core.clock import VirtualClock
 from cotenant.core.hardware import Capability, Component
@@ -39,7 +40,7 @@ class NullDevice:
             component.name: _Site(component, isolation is Isolation.CLASSES)
             for component in components
         }
-        self._tasks: dict[str, tuple[Task, _Site]] = {}
+        self._seats: dict[str, _Seat] = {}
         self._events: list[Event] = []
         self._next_s: float | None = None
         """When the first launch on any component will be done."""
@@ -53,18 +54,18 @@ class NullDevice:
         return self._clock.now() if self._events else self._next_s
 
     def load(self, task: Task, component: str) -> None:
-        self._tasks[task.name] = task, self._sites[component]
+        site = self._sites[component]
+        width = min(task.width or site.width, site.width)
+        rank = -task.priority if site.ranks and task.critical else 0
+        self._seats[task.name] = _Seat(site, width, rank)
         self._events.append(Loaded(task.name, None))
 
     def unload(self, task: str) -> None:
-        del self._tasks[task]
+        del self._seats[task]
 
     def launch(self, task: str, requests: Sequence[Request], segment: int) -> None:
-        about, site = self._tasks[task]
-        rows = sum(request.rows for request in requests)
-        width = min(about.width or site.width, site.width)
-        service_s = self._service(task, rows, segment)
-        rank = -about.priority if site.ranks and about.critical else 0
+        site, width, rank = self._seats[task]
+        service_s = self._service(task, sum([request.rows for request in requests]), segment)
         now_s = self._clock.now()
         site.advance(now_s)
         site.occupants.append(
@@ -91,7 +92,7 @@ class NullDevice:
         return events
 
     def close(self) -> None:
-        self._tasks.clear()
+        self._seats.clear()
 
     def _share(self, site: "_Site") -> None:
         site.share()
@@ -99,6 +100,14 @@ class NullDevice:
         if len(self._sites) > 1:
             ends_s = [one.next_s for one in self._sites.values() if one.next_s is not None]
             self._next_s = min(ends_s, default=None)
+
+
+class _Seat(NamedTuple):
+    """Where and how a task runs."""
+
+    site: "_Site"
+    width: int
+    rank: int
 
 
 @dataclass(slots=True, eq=False)

@@ -50,15 +50,13 @@ class Cotenant:
             name = place.component.name
             if place.allowance != place.limit:
                 actions.append(Limit(name, place.allowance))
-            waiting = [
-                view
-                for view in snapshot.tasks
-                if view.queued and view.ready and view.component == name
-            ]
-            if not waiting:
+            critical: list[TaskView] = []
+            best_effort: list[TaskView] = []
+            for view in snapshot.tasks:
+                if view.queued and view.ready and view.component == name:
+                    (critical if view.task.critical else best_effort).append(view)
+            if not critical and not best_effort:
                 continue
-            critical = [view for view in waiting if view.task.critical]
-            best_effort = [view for view in waiting if not view.task.critical]
             first = _critical(place, critical, now_s) if critical else ()
             second = self._best_effort(place, best_effort, snapshot, now_s) if best_effort else ()
             if place.component.capability is not Capability.GATED:

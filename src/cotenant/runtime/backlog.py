@@ -51,6 +51,9 @@ class Backlog:
 
     def take(self, requests: int) -> tuple[Request, ...]:
         """Take the first so many requests out."""
+        if requests == 1 and len(self._levels) == 1 and self._size:
+            self._size -= 1
+            return (self._levels[0].popitem(last=False)[1],)
         taken = tuple(islice(self, requests))
         for request in taken:
             self.remove(request.id)
@@ -70,7 +73,7 @@ class Backlog:
     def batchable(self) -> int:
         """How many of the first requests may run as one batch: same form, and within the limit."""
         if self._max_rows <= 1 or self._size <= 1:
-            return min(1, self._size)
+            return 1 if self._size else 0
         key: object = None
         count = rows = 0
         for request in self:

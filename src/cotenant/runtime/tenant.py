@@ -26,7 +26,7 @@ class Flight:
 
     @property
     def rows(self) -> int:
-        return sum(request.rows for request in self.requests)
+        return sum([request.rows for request in self.requests])
 
 
 @dataclass(slots=True)
