@@ -54,7 +54,7 @@ class Cotenant:
             best_effort: list[TaskView] = []
             for view in snapshot.tasks:
                 if view.queued and view.ready and view.component == name:
-                    (critical if view.task.critical else best_effort).append(view)
+                    (critical if view.critical else best_effort).append(view)
             if not critical and not best_effort:
                 continue
             first = _critical(place, critical, now_s) if critical else ()
@@ -84,7 +84,7 @@ class Cotenant:
             for view in snapshot.tasks
             if (view.queued or view.running or now_s < view.idle_since_s + self.anticipation_s)
             and view.component == place.component.name
-            and not view.task.critical
+            and not view.critical
         )
         for view in sorted(waiting, key=_need):
             if view.consumed_s > neediest_s + self.slack_s:

@@ -371,7 +371,7 @@ class Coordinator:
             other.consumed_s
             for other in self._tenants.values()
             if other is not tenant
-            and not other.task.critical
+            and not other.critical
             and (other.backlog or other.flight is not None)
         ]
         if others:

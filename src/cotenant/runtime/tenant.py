@@ -63,6 +63,7 @@ class Tenant:
         # By position: this is made anew several times for each request.
         self.view = TaskView(
             self.task,
+            self.critical,
             self.component,
             self.loaded and not self.on_device,
             queued,
