@@ -38,6 +38,7 @@ from cotenant.policy.base import (
     Policy,
     Running,
     Snapshot,
+    TaskView,
     Wake,
 )
 from cotenant.runtime.guard import Guard
@@ -68,7 +69,9 @@ class Coordinator:
         self._places = {one.name: _Place(one) for one in device.components}
         self._ids = itertools.count(1)
         self._expiries: list[tuple[float, int, str]] = []
+        self._views: dict[str, TaskView] = {}
         self._dirty: set[str] = set()
+        """Tasks whose view no longer shows what is."""
 
     # --- tasks -----------------------------------------------------------------------------
 
@@ -78,12 +81,14 @@ class Coordinator:
         self._tenants[task.name] = Tenant(
             task, place.component.name, min(task.width or place.width, place.width)
         )
+        self._dirty.add(task.name)
         self._device.load(task, place.component.name)
         return place.component
 
     def remove(self, task: str, error: CotenantError) -> None:
         """Forget a task with nothing in flight; what still waits is answered with `error`."""
         tenant = self._tenants.pop(task)
+        self._views.pop(task, None)
         self._dirty.discard(task)
         self._guard.forget(task)
         for request in tenant.backlog.take(len(tenant.backlog)):
@@ -204,10 +209,10 @@ class Coordinator:
 
     def _snapshot(self) -> Snapshot:
         for task in self._dirty:
-            self._tenants[task].refresh()
+            self._views[task] = self._tenants[task].view()
         self._dirty.clear()
         return Snapshot(
-            [tenant.view for tenant in self._tenants.values()],
+            tuple(self._views.values()),
             [place.view() for place in self._places.values()],
         )
 

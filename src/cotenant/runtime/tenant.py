@@ -45,23 +45,20 @@ class Tenant:
     """A segment of the flight runs now."""
     consumed_s: float = 0.0
     idle_since_s: float = float("-inf")
-    view: TaskView = field(init=False)
-    """What policies see; replaced whenever something above has changed."""
 
     def __post_init__(self) -> None:
         self.critical = self.task.critical
         self.backlog = Backlog(self.task.queue, self.task.batch.max_size)
-        self.refresh()
 
-    def refresh(self) -> None:
-        """Make the view anew."""
+    def view(self) -> TaskView:
+        """What policies see, as it is now."""
         backlog, flight = self.backlog, self.flight
         if flight is None or self.on_device:
             first, queued, batchable = backlog.head(), len(backlog), backlog.batchable()
         else:  # between two segments: it is the first thing that waits, and goes on as it is
             first, queued, batchable = flight.requests[0], len(backlog) + 1, 1
         # By position: this is made anew several times for each request.
-        self.view = TaskView(
+        return TaskView(
             self.task,
             self.critical,
             self.component,
