@@ -18,6 +18,7 @@ def view(name: str, *, queued: int = 1, critical: bool = False, **fields: object
     task = Task(name=name, model="m", criticality=criticality, **about)
     values: dict[str, object] = {
         "task": task,
+        "critical": critical,
         "component": "cpu",
         "ready": True,
         "queued": queued,

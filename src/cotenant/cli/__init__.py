@@ -13,6 +13,7 @@ _COMMANDS = {
     "serve": "Serve many models on this machine.",
     "demo": "See critical latency stay flat: twenty seconds on real models.",
     "bench": "Measure policies against each other, and the server's own cost.",
+    "simulate": "Predict latencies: the same coordinator on a virtual clock.",
     "zoo": "List the models that need no download.",
     "devices": "Show this machine's components and how well they can protect critical work.",
     "policies": "List the policies that decide who runs.",

@@ -8,6 +8,7 @@ by a policy that respects the capability, and shares equally if it is.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cotenant.core.clock import VirtualClock
 from cotenant.core.hardware import Capability, Component
@@ -35,10 +36,14 @@ class NullDevice:
         self._clock = clock
         self._components = tuple(components)
         self._service = service
-        self._isolation = isolation
-        self._sites = {component.name: _Site(component) for component in components}
-        self._tasks: dict[str, tuple[Task, _Site]] = {}
+        self._sites = {
+            component.name: _Site(component, isolation is Isolation.CLASSES)
+            for component in components
+        }
+        self._seats: dict[str, _Seat] = {}
         self._events: list[Event] = []
+        self._next_s: float | None = None
+        """When the first launch on any component will be done."""
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -46,27 +51,25 @@ class NullDevice:
 
     def next_event_s(self) -> float | None:
         """When something will happen if nothing is launched before; `None` for never."""
-        if self._events:
-            return self._clock.now()
-        return min(
-            (site.next_s for site in self._sites.values() if site.next_s is not None), default=None
-        )
+        return self._clock.now() if self._events else self._next_s
 
     def load(self, task: Task, component: str) -> None:
-        self._tasks[task.name] = task, self._sites[component]
+        site = self._sites[component]
+        width = min(task.width or site.width, site.width)
+        rank = -task.priority if site.ranks and task.critical else 0
+        self._seats[task.name] = _Seat(site, width, rank)
         self._events.append(Loaded(task.name, None))
 
     def unload(self, task: str) -> None:
-        del self._tasks[task]
+        del self._seats[task]
 
     def launch(self, task: str, requests: Sequence[Request], segment: int) -> None:
-        about, site = self._tasks[task]
+        site, width, rank = self._seats[task]
+        service_s = self._service(task, sum([request.rows for request in requests]), segment)
         now_s = self._clock.now()
-        rows = sum(request.rows for request in requests)
-        width = min(about.width or site.component.width, site.component.width)
         site.advance(now_s)
         site.occupants.append(
-            _Occupant(about, len(requests), width, self._service(task, rows, segment), now_s)
+            _Occupant(task, rank, len(requests), width, service_s, now_s, service_s)
         )
         self._share(site)
 
@@ -77,61 +80,59 @@ class NullDevice:
         self._share(site)
 
     def poll(self) -> Sequence[Event]:
-        events, self._events = self._events, []
-        now_s = self._clock.now()
-        for site in self._sites.values():
-            if site.next_s is not None and site.next_s <= now_s:
-                site.advance(now_s)
-                for done in [one for one in site.occupants if one.left_s <= _DONE_S]:
-                    site.occupants.remove(done)
-                    busy_s = done.service_s * done.width / site.component.width
-                    outputs: list[Tensors] = [{}] * done.requests
-                    events.append(Completed(done.task.name, done.start_s, now_s, busy_s, outputs))
-                self._share(site)
+        events, now_s = self._events, self._clock.now()
+        if self._next_s is not None and self._next_s <= now_s:
+            for site in self._sites.values():
+                if site.next_s is not None and site.next_s <= now_s:
+                    site.advance(now_s)
+                    events += site.leave(now_s)
+                    self._share(site)
+        if events:
+            self._events = []
         return events
 
     def close(self) -> None:
-        self._tasks.clear()
+        self._seats.clear()
 
     def _share(self, site: "_Site") -> None:
-        """Divide the component's width anew; speeds are relative to a launch's own width."""
-        free = float(site.component.width)
-        rest = site.occupants
-        preemptive = site.component.capability is Capability.PREEMPTIVE
-        if preemptive and self._isolation is Isolation.CLASSES:
-            ranked = sorted(site.occupants, key=lambda one: -one.task.priority)
-            for one in (one for one in ranked if one.task.critical):
-                one.speed = min(one.width, free) / one.width
-                free -= one.speed * one.width
-            rest = [one for one in site.occupants if not one.task.critical]
-            free = min(free, site.allowance.width) * site.allowance.duty
-        wanted = sum(one.width for one in rest)
-        for one in rest:
-            one.speed = min(1.0, free / wanted)
-        site.plan()
+        site.share()
+        self._next_s = site.next_s
+        if len(self._sites) > 1:
+            ends_s = [one.next_s for one in self._sites.values() if one.next_s is not None]
+            self._next_s = min(ends_s, default=None)
 
 
-@dataclass(slots=True)
+class _Seat(NamedTuple):
+    """Where and how a task runs."""
+
+    site: "_Site"
+    width: int
+    rank: int
+
+
+@dataclass(slots=True, eq=False)
 class _Occupant:
     """A launch on a component."""
 
-    task: Task
+    task: str
+    rank: int
+    """Under 0: it is served before those of larger rank. 0: it shares with its like."""
     requests: int
     width: int
     service_s: float
     start_s: float
+    left_s: float
     speed: float = 0.0
-    left_s: float = -1.0
-
-    def __post_init__(self) -> None:
-        self.left_s = self.service_s
+    """Relative to its own width."""
 
 
 class _Site:
     """A component with what occupies it now."""
 
-    def __init__(self, component: Component) -> None:
-        self.component = component
+    def __init__(self, component: Component, isolated: bool) -> None:
+        self.width = component.width
+        self.ranks = isolated and component.capability is Capability.PREEMPTIVE
+        """Whether critical work goes first here."""
         self.allowance = Allowance(component.width, 1.0)
         self.occupants: list[_Occupant] = []
         self.next_s: float | None = None
@@ -146,13 +147,42 @@ class _Site:
             if one.speed > 0.0 and now_s + one.left_s / one.speed <= now_s:
                 one.left_s = 0.0  # less than the clock can tell apart
 
-    def plan(self) -> None:
-        """Foresee the next end at the present speeds."""
-        self.next_s = min(
-            (
-                self._since_s + max(0.0, one.left_s) / one.speed
-                for one in self.occupants
-                if one.speed > 0.0
-            ),
-            default=None,
-        )
+    def leave(self, now_s: float) -> list[Event]:
+        """Take out those that are done."""
+        staying: list[_Occupant] = []
+        events: list[Event] = []
+        for one in self.occupants:
+            if one.left_s > _DONE_S:
+                staying.append(one)
+                continue
+            busy_s = one.service_s * one.width / self.width
+            outputs: list[Tensors] = [{}] * one.requests
+            events.append(Completed(one.task, one.start_s, now_s, busy_s, outputs))
+        self.occupants = staying
+        return events
+
+    def share(self) -> None:
+        """Divide the width anew, and foresee the next end."""
+        free, wanted = float(self.width), 0
+        if len(self.occupants) > 1:
+            self.occupants.sort(key=_rank)
+        for one in self.occupants:
+            if one.rank < 0:
+                one.speed = min(one.width, free) / one.width
+                free -= one.speed * one.width
+            else:
+                wanted += one.width
+        if self.ranks:
+            free = min(free, self.allowance.width) * self.allowance.duty
+        self.next_s = None
+        for one in self.occupants:
+            if one.rank >= 0:
+                one.speed = min(1.0, free / wanted)
+            if one.speed > 0.0:
+                end_s = self._since_s + max(0.0, one.left_s) / one.speed
+                if self.next_s is None or end_s < self.next_s:
+                    self.next_s = end_s
+
+
+def _rank(occupant: _Occupant) -> int:
+    return occupant.rank

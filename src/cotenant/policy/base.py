@@ -29,6 +29,8 @@ class TaskView(NamedTuple):
     """One task as the policy sees it."""
 
     task: Task
+    critical: bool
+    """The task's criticality, which every decision asks for."""
     component: str
     """Where it was placed."""
     ready: bool

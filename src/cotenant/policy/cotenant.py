@@ -9,8 +9,9 @@ Best-effort tasks divide what is left by fair queueing: a task that is ahead of 
 waits for the others, including one whose client is just about to send the next request.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from cotenant.core.hardware import Capability
 from cotenant.device.base import Isolation, Spinning
@@ -46,47 +47,44 @@ class Cotenant:
     def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]:
         actions: list[Action] = []
         for place in snapshot.components:
+            name = place.component.name
             if place.allowance != place.limit:
-                actions.append(Limit(place.component.name, place.allowance))
-            here = [view for view in snapshot.tasks if view.component == place.component.name]
-            if place.component.capability is Capability.GATED:
-                actions.extend(self._gated(place, here, now_s))
-            else:
-                actions.extend(_critical(place, here, now_s))
-                actions.extend(self._best_effort(place, here, now_s))
+                actions.append(Limit(name, place.allowance))
+            critical: list[TaskView] = []
+            best_effort: list[TaskView] = []
+            for view in snapshot.tasks:
+                if view.queued and view.ready and view.component == name:
+                    (critical if view.critical else best_effort).append(view)
+            if not critical and not best_effort:
+                continue
+            first = _critical(place, critical, now_s) if critical else ()
+            second = self._best_effort(place, best_effort, snapshot, now_s) if best_effort else ()
+            if place.component.capability is not Capability.GATED:
+                actions += first
+                actions += second
+            elif not place.running:
+                if self._starved(place, best_effort, now_s):
+                    first, second = second, first
+                actions += _to_first_launch(chain(first, second))
         return tuple(actions)
 
-    def _gated(
-        self, place: ComponentView, here: list[TaskView], now_s: float
-    ) -> Iterator[Launch | Wake]:
-        if place.running:
-            return
-        starved_since_s = max(
-            place.best_effort_start_s,
-            min((v.oldest_arrival_s for v in here if _waits(v, critical=False)), default=now_s),
-        )
-        first, second = _critical(place, here, now_s), self._best_effort(place, here, now_s)
-        if now_s - starved_since_s >= self.floor_s:
-            first, second = second, first
-        for action in (*first, *second):
-            yield action
-            if isinstance(action, Launch):
-                return
+    def _starved(self, place: ComponentView, waiting: list[TaskView], now_s: float) -> bool:
+        """Whether best-effort work has waited on a gated component for its floor."""
+        oldest_s = min((view.oldest_arrival_s for view in waiting), default=now_s)
+        return now_s - max(place.best_effort_start_s, oldest_s) >= self.floor_s
 
     def _best_effort(
-        self, place: ComponentView, here: list[TaskView], now_s: float
+        self, place: ComponentView, waiting: list[TaskView], snapshot: Snapshot, now_s: float
     ) -> Iterator[Launch | Wake]:
-        free = self.side_by_side - sum(not running.critical for running in place.running)
+        free = self.side_by_side - len([one for one in place.running if not one.critical])
         if free <= 0:
-            return
-        waiting = [view for view in here if _waits(view, critical=False)]
-        if not waiting:
             return
         neediest_s = min(
             view.consumed_s
-            for view in here
-            if not view.task.critical
-            and (view.queued or view.running or now_s < view.idle_since_s + self.anticipation_s)
+            for view in snapshot.tasks
+            if (view.queued or view.running or now_s < view.idle_since_s + self.anticipation_s)
+            and view.component == place.component.name
+            and not view.critical
         )
         for view in sorted(waiting, key=_need):
             if view.consumed_s > neediest_s + self.slack_s:
@@ -100,13 +98,17 @@ class Cotenant:
                     return
 
 
-def _critical(place: ComponentView, here: list[TaskView], now_s: float) -> Iterator[Launch | Wake]:
-    running = [one for one in place.running if one.critical]
-    free = place.component.width - sum(one.width for one in running)
-    top = max((one.order for one in running), default=0)
-    waiting = [view for view in here if _waits(view, critical=True)]
+def _critical(
+    place: ComponentView, waiting: list[TaskView], now_s: float
+) -> Iterator[Launch | Wake]:
+    whole = place.component.width
+    free, top = whole, 0
+    for one in place.running:
+        if one.critical:
+            free -= one.width
+            top = max(top, one.order)
     for view in sorted(waiting, key=_order):
-        width = view.task.width or place.component.width
+        width = view.task.width or whole
         # Side by side where there is room for both; over the others where it outranks them.
         if width > free and view.task.priority <= top:
             continue
@@ -117,8 +119,11 @@ def _critical(place: ComponentView, here: list[TaskView], now_s: float) -> Itera
             top = max(top, view.task.priority)
 
 
-def _waits(view: TaskView, *, critical: bool) -> bool:
-    return view.task.critical is critical and view.ready and view.queued > 0
+def _to_first_launch(actions: Iterable[Launch | Wake]) -> Iterator[Launch | Wake]:
+    for action in actions:
+        yield action
+        if isinstance(action, Launch):
+            return
 
 
 def _order(view: TaskView) -> tuple[int, float]:

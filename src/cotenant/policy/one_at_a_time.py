@@ -14,12 +14,11 @@ def one_at_a_time(snapshot: Snapshot, now_s: float, rank: Rank) -> tuple[Action,
     for place in snapshot.components:
         if place.running:
             continue
+        name = place.component.name
         waiting = [
-            view
-            for view in snapshot.tasks
-            if view.component == place.component.name and view.ready and view.queued
+            view for view in snapshot.tasks if view.queued and view.ready and view.component == name
         ]
-        for view in sorted(waiting, key=rank):
+        for view in sorted(waiting, key=rank) if len(waiting) > 1 else waiting:
             actions.append(next_batch(view, now_s))
             if isinstance(actions[-1], Launch):
                 break

@@ -20,4 +20,4 @@ class PriorityQueue:
 
 
 def _rank(view: TaskView) -> tuple[float, ...]:
-    return not view.task.critical, -view.task.priority, view.oldest_arrival_s
+    return not view.critical, -view.task.priority, view.oldest_arrival_s

@@ -13,9 +13,9 @@ class Backlog:
 
     def __init__(self, queue: Queue, max_rows: int) -> None:
         self._default = queue.default_level or max(1, queue.priority_levels)
-        self._levels: dict[int, OrderedDict[int, Request]] = {
-            level: OrderedDict() for level in range(1, max(1, queue.priority_levels) + 1)
-        }
+        self._levels: tuple[OrderedDict[int, Request], ...] = tuple(
+            OrderedDict() for _ in range(max(1, queue.priority_levels))
+        )
         self._max_rows = max_rows
         self._size = 0
 
@@ -23,18 +23,18 @@ class Backlog:
         return self._size
 
     def __iter__(self) -> Iterator[Request]:
-        for waiting in self._levels.values():
+        for waiting in self._levels:
             yield from waiting.values()
 
     def push(self, request: Request) -> None:
         # A level that does not exist counts as the last one, as clients of Triton expect.
         level = min(request.level or self._default, len(self._levels))
-        self._levels[level][request.id] = request
+        self._levels[level - 1][request.id] = request
         self._size += 1
 
     def remove(self, request_id: int) -> Request | None:
         """Take one request out, wherever it stands."""
-        for waiting in self._levels.values():
+        for waiting in self._levels:
             request = waiting.pop(request_id, None)
             if request is not None:
                 self._size -= 1
@@ -43,7 +43,7 @@ class Backlog:
 
     def drop_oldest(self) -> Request:
         """Take out the request that has waited longest at the least important level."""
-        for waiting in reversed(self._levels.values()):
+        for waiting in reversed(self._levels):
             if waiting:
                 self._size -= 1
                 return waiting.popitem(last=False)[1]
@@ -51,6 +51,9 @@ class Backlog:
 
     def take(self, requests: int) -> tuple[Request, ...]:
         """Take the first so many requests out."""
+        if requests == 1 and len(self._levels) == 1 and self._size:
+            self._size -= 1
+            return (self._levels[0].popitem(last=False)[1],)
         taken = tuple(islice(self, requests))
         for request in taken:
             self.remove(request.id)
@@ -58,7 +61,10 @@ class Backlog:
 
     def head(self) -> Request | None:
         """The request that would run next."""
-        return next(iter(self), None)
+        for waiting in self._levels:
+            if waiting:
+                return next(iter(waiting.values()))
+        return None
 
     def rows(self, requests: int) -> int:
         """Rows of the first so many requests."""
@@ -66,18 +72,15 @@ class Backlog:
 
     def batchable(self) -> int:
         """How many of the first requests may run as one batch: same form, and within the limit."""
-        head = self.head()
-        if head is None:
-            return 0
-        if self._max_rows <= 1:
-            return 1
-        key = None if head.inputs is None else batch_key(head.inputs)
+        if self._max_rows <= 1 or self._size <= 1:
+            return 1 if self._size else 0
+        key: object = None
         count = rows = 0
         for request in self:
             rows += request.rows
-            if count and rows > self._max_rows:
+            form = None if request.inputs is None else batch_key(request.inputs)
+            if count and (rows > self._max_rows or form != key):
                 break
-            if count and (None if request.inputs is None else batch_key(request.inputs)) != key:
-                break
+            key = form
             count += 1
         return count

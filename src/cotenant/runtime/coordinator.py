@@ -38,6 +38,7 @@ from cotenant.policy.base import (
     Policy,
     Running,
     Snapshot,
+    TaskView,
     Wake,
 )
 from cotenant.runtime.guard import Guard
@@ -68,7 +69,9 @@ class Coordinator:
         self._places = {one.name: _Place(one) for one in device.components}
         self._ids = itertools.count(1)
         self._expiries: list[tuple[float, int, str]] = []
+        self._views: dict[str, TaskView] = {}
         self._dirty: set[str] = set()
+        """Tasks whose view no longer shows what is."""
 
     # --- tasks -----------------------------------------------------------------------------
 
@@ -78,12 +81,14 @@ class Coordinator:
         self._tenants[task.name] = Tenant(
             task, place.component.name, min(task.width or place.width, place.width)
         )
+        self._dirty.add(task.name)
         self._device.load(task, place.component.name)
         return place.component
 
     def remove(self, task: str, error: CotenantError) -> None:
         """Forget a task with nothing in flight; what still waits is answered with `error`."""
         tenant = self._tenants.pop(task)
+        self._views.pop(task, None)
         self._dirty.discard(task)
         self._guard.forget(task)
         for request in tenant.backlog.take(len(tenant.backlog)):
@@ -144,7 +149,7 @@ class Coordinator:
                 self._end(tenant.task, request, Outcome.REJECTED, full)
                 return
             self._end(tenant.task, tenant.backlog.drop_oldest(), Outcome.DROPPED, full)
-        if not tenant.backlog and tenant.flight is None and not tenant.task.critical:
+        if not tenant.critical and not tenant.backlog and tenant.flight is None:
             self._rejoin(tenant)
         tenant.backlog.push(request)
         self._dirty.add(request.task)
@@ -161,10 +166,11 @@ class Coordinator:
 
     def step(self) -> float | None:
         """Do all that is due now; returns when to come again if nothing happens before."""
-        self._receive(self._device.poll())
-        now_s = self._clock.now()
-        self._expire(now_s)
-        wake_s = self._expiries[0][0] if self._expiries else None
+        if events := self._device.poll():
+            self._receive(events)
+        now_s, wake_s = self._clock.now(), None
+        if self._expiries:
+            wake_s = self._expire(now_s)
         for action in self._policy.decide(self._snapshot(), now_s):
             if isinstance(action, Launch):
                 self._launch(self._tenants[action.task], action.requests, now_s)
@@ -189,7 +195,8 @@ class Coordinator:
                     self._unservable(tenant, event)
             self._on_event(event)
 
-    def _expire(self, now_s: float) -> None:
+    def _expire(self, now_s: float) -> float | None:
+        """Answer what has become too late; returns when to look again."""
         expiries = self._expiries
         while expiries and expiries[0][0] <= now_s:
             _, request_id, task = heapq.heappop(expiries)
@@ -198,55 +205,64 @@ class Coordinator:
             if tenant is not None and request is not None:
                 self._dirty.add(task)
                 self._too_late(tenant, request, now_s)
+        return expiries[0][0] if expiries else None
 
     def _snapshot(self) -> Snapshot:
         for task in self._dirty:
-            self._tenants[task].refresh()
+            self._views[task] = self._tenants[task].view()
         self._dirty.clear()
         return Snapshot(
-            [tenant.view for tenant in self._tenants.values()],
-            [place.view(self._guard.allowance(place.component)) for place in self._places.values()],
+            tuple(self._views.values()),
+            [place.view() for place in self._places.values()],
         )
 
     # --- acting ----------------------------------------------------------------------------
 
     def _launch(self, tenant: Tenant, requests: int, now_s: float) -> None:
+        self._dirty.add(tenant.task.name)
         flight = tenant.flight
         if flight is None:
             flight = self._new_flight(tenant, requests, now_s)
             if flight is None:
                 return
             tenant.flight = flight
-        place = self._places[tenant.component]
-        place.start(tenant, flight, now_s)
+        self._mark_company(tenant, flight)
+        self._places[tenant.component].start(tenant, flight, now_s)
         tenant.on_device = True
-        self._mark_company(flight)
-        self._dirty.add(tenant.task.name)
         self._device.launch(tenant.task.name, flight.requests, len(flight.segments))
 
     def _new_flight(self, tenant: Tenant, requests: int, now_s: float) -> Flight | None:
-        taken = tenant.backlog.take(requests)
-        self._dirty.add(tenant.task.name)
         in_time = []
-        for request in taken:
-            expected_s = tenant.estimate.of(request.rows) or 0.0
-            if request.deadline_s is not None and now_s + expected_s > request.deadline_s:
-                self._too_late(tenant, request, now_s)
-            else:
+        for request in tenant.backlog.take(requests):
+            if request.deadline_s is None or request.deadline_s >= now_s + (
+                tenant.estimate.of(request.rows) or 0.0
+            ):
                 in_time.append(request)
-        return Flight(tuple(in_time), now_s, alone=True) if in_time else None
+            else:
+                self._too_late(tenant, request, now_s)
+        return Flight(tuple(in_time), now_s) if in_time else None
 
     def _limit(self, action: Limit) -> None:
-        self._places[action.component].limit = action.allowance
+        self._places[action.component].hold(action.allowance)
         self._device.limit(action.component, action.allowance)
 
-    def _mark_company(self, newcomer: Flight) -> None:
-        flying = [one.flight for one in self._tenants.values() if one.on_device and one.flight]
-        if len(flying) > 1:
-            for flight in flying:
-                flight.alone = False
-        elif newcomer.segments:
-            newcomer.alone = False  # something may have run between its segments
+    def _mark_company(self, newcomer: Tenant, flight: Flight) -> None:
+        """Note which flights are no longer alone; the newcomer is not on the device yet."""
+        if flight.segments:
+            flight.alone = False  # something may have run between its segments
+        for place in self._places.values():
+            for name in place.running:
+                other = self._tenants[name]
+                if other.flight is None:
+                    continue
+                flight.alone = other.flight.alone = False
+                if (
+                    newcomer.critical
+                    and other.critical
+                    and newcomer.component == other.component
+                    and newcomer.width + other.width > place.width
+                ):
+                    flight.displaced = other.flight.displaced = True
 
     # --- ends ------------------------------------------------------------------------------
 
@@ -255,16 +271,20 @@ class Coordinator:
         if flight is None:
             return
         flight.segments += ((event.start_s, event.end_s),)
+        flight.service_s += event.end_s - event.start_s
         tenant.consumed_s += event.busy_s / tenant.task.priority
         if len(flight.segments) < tenant.task.segments:
             return
         tenant.flight = None
-        service_s = sum(end_s - start_s for start_s, end_s in flight.segments)
-        tenant.estimate.observe(flight.rows, service_s)
+        tenant.estimate.observe(flight.rows, flight.service_s)
         for position, request in enumerate(flight.requests):
             outputs = None if event.outputs is None else event.outputs[position]
             record = self._record(tenant, flight, request, Outcome.OK, event.end_s)
-            self._guard.observe(tenant.task, record)
+            # What other critical work caused is no reason to hold best-effort work back.
+            if tenant.critical and not flight.displaced:
+                self._guard.observe(tenant.task, record)
+                place = self._places[tenant.component]
+                place.allow(self._guard.allowance(place.component))
             self._answer(Answer(request, record, outputs, None))
 
     def _failed(self, tenant: Tenant, event: Failed) -> None:
@@ -274,7 +294,9 @@ class Coordinator:
         flight = tenant.flight  # it may also have been between two segments
         self._landed(tenant, now_s)
         tenant.flight = None
-        for request in () if flight is None else flight.requests:
+        if flight is None:
+            return
+        for request in flight.requests:
             record = self._record(tenant, flight, request, Outcome.FAILED, now_s)
             self._answer(Answer(request, record, None, event.error))
 
@@ -303,11 +325,11 @@ class Coordinator:
 
     def _end(self, task: Task, request: Request, outcome: Outcome, error: CotenantError) -> None:
         record = Record(
-            id=request.id,
-            task=request.task,
-            critical=task.critical,
-            outcome=outcome,
-            arrival_s=request.arrival_s,
+            request.id,
+            request.task,
+            task.critical,
+            outcome,
+            request.arrival_s,
             start_s=None,
             end_s=self._clock.now(),
             component=None,
@@ -321,24 +343,24 @@ class Coordinator:
     def _record(
         self,
         tenant: Tenant,
-        flight: Flight | None,
+        flight: Flight,
         request: Request,
         outcome: Outcome,
         end_s: float,
     ) -> Record:
         return Record(
-            id=request.id,
-            task=request.task,
-            critical=tenant.task.critical,
-            outcome=outcome,
-            arrival_s=request.arrival_s,
-            start_s=None if flight is None else flight.start_s,
-            end_s=end_s,
-            component=tenant.component,
-            width=tenant.width,
-            batch=0 if flight is None else len(flight.requests),
-            segments=() if flight is None else flight.segments,
-            alone=flight is not None and flight.alone,
+            request.id,
+            request.task,
+            tenant.critical,
+            outcome,
+            request.arrival_s,
+            flight.start_s,
+            end_s,
+            tenant.component,
+            tenant.width,
+            len(flight.requests),
+            flight.segments,
+            flight.alone,
         )
 
     # --- small rules -----------------------------------------------------------------------
@@ -354,7 +376,7 @@ class Coordinator:
             other.consumed_s
             for other in self._tenants.values()
             if other is not tenant
-            and not other.task.critical
+            and not other.critical
             and (other.backlog or other.flight is not None)
         ]
         if others:
@@ -380,26 +402,41 @@ class _Place:
     def __init__(self, component: Component) -> None:
         self.component = component
         self.width = component.width
-        self.limit = Allowance(component.width, 1.0)
-        self._running: dict[str, Running] = {}
+        self.allowance = self.limit = Allowance(component.width, 1.0)
+        self.running: dict[str, Running] = {}
         self._best_effort_start_s = 0.0
+        self._view: ComponentView | None = None
+        """What policies see; `None` when something that it shows has changed."""
 
     def start(self, tenant: Tenant, flight: Flight, now_s: float) -> None:
         task = tenant.task
-        self._running[task.name] = Running(
-            task.name, task.critical, task.priority, tenant.width, len(flight.requests), now_s
+        self.running[task.name] = Running(
+            task.name, tenant.critical, task.priority, tenant.width, len(flight.requests), now_s
         )
-        if not task.critical:
+        if not tenant.critical:
             self._best_effort_start_s = now_s
+        self._view = None
 
     def end(self, task: str) -> None:
-        self._running.pop(task, None)
+        self.running.pop(task, None)
+        self._view = None
 
-    def view(self, allowance: Allowance) -> ComponentView:
-        return ComponentView(
-            self.component,
-            tuple(self._running.values()),
-            self._best_effort_start_s,
-            allowance,
-            self.limit,
-        )
+    def hold(self, limit: Allowance) -> None:
+        self.limit = limit
+        self._view = None
+
+    def allow(self, allowance: Allowance) -> None:
+        if allowance != self.allowance:
+            self.allowance = allowance
+            self._view = None
+
+    def view(self) -> ComponentView:
+        if self._view is None:
+            self._view = ComponentView(
+                self.component,
+                tuple(self.running.values()),
+                self._best_effort_start_s,
+                self.allowance,
+                self.limit,
+            )
+        return self._view

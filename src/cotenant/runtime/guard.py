@@ -9,6 +9,7 @@ then slowed, step by step; when the slowdown is within the bound again, it is wi
 from bisect import insort
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 
 from cotenant.core.hardware import Component
 from cotenant.core.record import Record
@@ -105,6 +106,7 @@ _DUTIES = (0.5, 0.25, 0.1, 0.05)
 LADDER_STEPS = 2 + len(_DUTIES)
 
 
+@cache
 def ladder(width: int) -> tuple[Allowance, ...]:
     """Allowances from everything to almost nothing: first narrower, then slower.
 

@@ -15,13 +15,18 @@ class Flight:
 
     requests: tuple[Request, ...]
     start_s: float
-    alone: bool
+    alone: bool = True
+    """Nothing of another task has run beside it."""
+    displaced: bool = False
+    """Critical work that does not fit beside it ran on its component, and took its place."""
     segments: tuple[tuple[float, float], ...] = ()
     """Those that have ended."""
+    service_s: float = 0.0
+    """Seconds that they took."""
 
     @property
     def rows(self) -> int:
-        return sum(request.rows for request in self.requests)
+        return sum([request.rows for request in self.requests])
 
 
 @dataclass(slots=True)
@@ -31,6 +36,7 @@ class Tenant:
     task: Task
     component: str
     width: int
+    critical: bool = field(init=False)
     backlog: Backlog = field(init=False)
     estimate: ServiceEstimate = field(default_factory=ServiceEstimate)
     loaded: bool = False
@@ -39,31 +45,32 @@ class Tenant:
     """A segment of the flight runs now."""
     consumed_s: float = 0.0
     idle_since_s: float = float("-inf")
-    view: TaskView = field(init=False)
-    """What policies see; replaced whenever something above has changed."""
 
     def __post_init__(self) -> None:
+        self.critical = self.task.critical
         self.backlog = Backlog(self.task.queue, self.task.batch.max_size)
-        self.refresh()
 
-    def refresh(self) -> None:
-        """Make the view anew."""
+    def view(self) -> TaskView:
+        """What policies see, as it is now."""
         backlog, flight = self.backlog, self.flight
-        paused = flight is not None and not self.on_device
-        # A batch between two segments is the first thing that waits, and goes on as it is.
-        first = flight.requests[0] if paused and flight is not None else backlog.head()
-        self.view = TaskView(
-            task=self.task,
-            component=self.component,
-            ready=self.loaded and not self.on_device,
-            queued=len(backlog) + paused,
-            batchable=1 if paused else backlog.batchable(),
-            oldest_arrival_s=0.0 if first is None else first.arrival_s,
-            head_deadline_s=None if first is None else first.deadline_s,
-            running=int(self.on_device),
-            idle_since_s=self.idle_since_s,
-            consumed_s=self.consumed_s,
-            estimate_s=self.expected_s,
+        if flight is None or self.on_device:
+            first, queued, batchable = backlog.head(), len(backlog), backlog.batchable()
+        else:  # between two segments: it is the first thing that waits, and goes on as it is
+            first, queued, batchable = flight.requests[0], len(backlog) + 1, 1
+        # By position: this is made anew several times for each request.
+        return TaskView(
+            self.task,
+            self.critical,
+            self.component,
+            self.loaded and not self.on_device,
+            queued,
+            batchable,
+            0.0 if first is None else first.arrival_s,
+            None if first is None else first.deadline_s,
+            int(self.on_device),
+            self.idle_since_s,
+            self.consumed_s,
+            self.expected_s,
         )
 
     def expected_s(self, requests: int) -> float | None:

@@ -1,9 +1,12 @@
 """Expected arrivals and a generator of random numbers go in, times to send at come out.
 
-The whole schedule is drawn before the first request leaves, so that nothing the server
-does can move it: that is what keeps coordinated omission out of the measurement.
+For a measurement the whole schedule is drawn before the first request leaves, so that
+nothing the server does can move it: that is what keeps coordinated omission out of it. A
+simulation cannot be late, and draws its times block by block as it needs them.
 """
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,9 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.task import ClosedLoop, Periodic, Poisson, Trace
 
 Times = npt.NDArray[np.float64]
+
+_BLOCK = 4096
+"""Times drawn at once in an endless schedule."""
 
 
 def draw_arrivals(
@@ -36,6 +42,22 @@ def draw_arrivals(
         case Trace(path=path):
             times_s = _repeated(read_trace(path), horizon_s)
     return times_s[times_s < horizon_s]
+
+
+def endless_arrivals(
+    arrivals: Periodic | Poisson | Trace, rng: np.random.Generator
+) -> Iterator[float]:
+    """Times from 0 on, without end, at which a request of an open-loop task arrives.
+
+    >>> four = Periodic(kind="periodic", rate_rps=4.0)
+    >>> times_s = endless_arrivals(four, np.random.default_rng(1))
+    >>> first_s = next(times_s)
+    >>> [next(times_s) - first_s for _ in range(3)]
+    [0.25, 0.5, 0.75]
+    """
+    return itertools.chain.from_iterable(
+        block_s.tolist() for block_s in _endless_blocks(arrivals, rng)
+    )
 
 
 def mean_rate_rps(arrivals: Periodic | Poisson | ClosedLoop | Trace | None) -> float | None:
@@ -79,6 +101,26 @@ def read_trace(path: Path) -> Times:
     if not times_s:
         raise WorkloadError(f"{path}: a trace needs at least one arrival time")
     return np.array(times_s)
+
+
+def _endless_blocks(
+    arrivals: Periodic | Poisson | Trace, rng: np.random.Generator
+) -> Iterator[Times]:
+    match arrivals:
+        case Periodic(rate_rps=rate_rps):
+            first_s = rng.uniform(0.0, 1.0 / rate_rps)
+            for block in itertools.count():
+                yield first_s + np.arange(block * _BLOCK, (block + 1) * _BLOCK) / rate_rps
+        case Poisson(rate_rps=rate_rps):
+            last_s = 0.0
+            while True:
+                block_s = last_s + np.cumsum(rng.exponential(1.0 / rate_rps, _BLOCK))
+                last_s = float(block_s[-1])
+                yield block_s
+        case Trace(path=path):
+            times_s = read_trace(path)
+            for again in itertools.count():
+                yield times_s + again * _length_s(times_s)
 
 
 def _poisson(rate_rps: float, horizon_s: float, rng: np.random.Generator) -> Times:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.bench.arrivals import draw_arrivals, mean_rate_rps, read_trace
+from cotenant.core.arrivals import draw_arrivals, endless_arrivals, mean_rate_rps, read_trace
 from cotenant.core.errors import WorkloadError
 from cotenant.core.task import ClosedLoop, Periodic, Poisson, Trace
 
@@ -35,6 +35,26 @@ def test_poisson_is_sorted_bounded_and_repeatable(rate: float, horizon: float, s
     assert np.all((times_s >= 0.0) & (times_s < horizon))
     # Six standard deviations: the count of a Poisson stream has the variance of its mean.
     assert abs(times_s.size - rate * horizon) <= 6.0 * np.sqrt(rate * horizon) + 6.0
+
+
+@given(rates, seeds)
+def test_an_endless_schedule_does_not_run_backwards_between_blocks(rate: float, seed: int) -> None:
+    for kind in (Periodic(kind="periodic", rate_rps=rate), Poisson(kind="poisson", rate_rps=rate)):
+        endless = endless_arrivals(kind, np.random.default_rng(seed))
+        times_s = np.fromiter(endless, float, count=10_000)
+        assert np.all(np.diff(times_s) >= 0.0)
+        assert times_s[0] >= 0.0
+        # Ten standard deviations of the Poisson count; a periodic one is within one request.
+        assert abs(times_s[-1] * rate - 10_000) <= 1_000
+
+
+def test_an_endless_trace_goes_on_as_a_long_one_does(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text("0.1\n0.2\n0.9\n")
+    trace = Trace(kind="trace", path=path)
+    rng = np.random.default_rng(0)
+    long_s = draw_arrivals(trace, 20.0, rng)
+    assert np.allclose(np.fromiter(endless_arrivals(trace, rng), float, long_s.size), long_s)
 
 
 def test_poisson_gaps_are_exponential() -> None:

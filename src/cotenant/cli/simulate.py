@@ -1,0 +1,183 @@
+"""`cotenant simulate`: a workload and service times come in, predicted latencies come out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cotenant.core.errors import CotenantError, WorkloadError
+from cotenant.core.hardware import Capability, Component, allowed_cores
+from cotenant.core.units import format_duration, parse_duration
+from cotenant.core.workload import Workload, load_workload
+from cotenant.policy import policy_by_name
+from cotenant.runtime.laws import ServiceLaw, drawn, gamma_law
+from cotenant.runtime.simulate import Scene, Simulated
+from cotenant.runtime.simulate import simulate as run_simulation
+from cotenant.runtime.tally import Figures, Tally
+
+_CAPABILITIES = [level.name.lower() for level in Capability]
+
+
+@click.command()
+@click.argument("workload_file", type=click.Path(path_type=Path), metavar="WORKLOAD")
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    metavar="NAME=TIME[,cv=N]",
+    help="Service time of a task alone, and its coefficient of variation: det=40ms,cv=0.1",
+)
+@click.option("--requests", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--policy", help="Who runs when; the workload's own when absent.")
+@click.option("--cores", type=click.IntRange(1, 1024), help="Of the machine; this one's if absent.")
+@click.option(
+    "--capability",
+    type=click.Choice(_CAPABILITIES),
+    default="preemptive",
+    show_default=True,
+    help="What the machine can do with work that has started.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def simulate(
+    *,
+    workload_file: Path,
+    services: tuple[str, ...],
+    requests: int,
+    seed: int,
+    policy: str | None,
+    cores: int | None,
+    capability: str,
+    as_json: bool,
+) -> None:
+    """Run a workload on a virtual clock, through the coordinator that would serve it.
+
+    A tenth of the requests is served first, and not counted.
+    """
+    try:
+        workload = load_workload(workload_file)
+        chosen = policy or workload.policy
+        rng, service_rng = np.random.default_rng(seed).spawn(2)
+        scene = Scene(
+            workload.tasks,
+            _components(workload, cores, Capability[capability.upper()]),
+            policy_by_name(chosen),
+            drawn(_laws(services, workload), workload.tasks, service_rng),
+        )
+        tallies = {task.name: Tally(task) for task in workload.tasks}
+        ended = _watched(scene, requests, rng, tallies)
+    except CotenantError as error:
+        raise click.ClickException(str(error)) from error
+    figures = {name: tally.figures() for name, tally in tallies.items()}
+    if as_json:
+        click.echo(json.dumps(_document(chosen, seed, ended, figures), indent=2))
+        return
+    table = _table(workload, ended, figures)
+    table.title = f"{chosen}: {ended.requests} requests in {format_duration(ended.span_s)}"
+    Console().print(table)
+
+
+def _laws(services: Sequence[str], workload: Workload) -> Mapping[str, ServiceLaw]:
+    laws = dict(map(_law, services))
+    unknown = sorted(set(laws) - {task.name for task in workload.tasks})
+    if unknown:
+        raise WorkloadError(
+            f"--service names task {unknown[0]!r}, which the workload lacks; there is "
+            + ", ".join(repr(task.name) for task in workload.tasks)
+        )
+    return laws
+
+
+def _law(text: str) -> tuple[str, ServiceLaw]:
+    name, _, law = text.partition("=")
+    time, *options = law.split(",")
+    try:
+        mean_s = parse_duration(time)
+        cv = 0.0
+        for option in options:
+            key, _, value = option.partition("=")
+            if key.strip() != "cv":
+                raise ValueError(f"unknown option {key!r}; there is 'cv'")
+            cv = float(value)
+    except ValueError as error:
+        raise WorkloadError(f"--service {text!r}: {error}; write NAME=40ms,cv=0.1") from error
+    return name, gamma_law(mean_s, cv)
+
+
+def _components(
+    workload: Workload, cores: int | None, capability: Capability
+) -> tuple[Component, ...]:
+    if cores is not None and workload.components:
+        raise WorkloadError("the workload names its components; leave --cores away")
+    sets = {one.name: one.cores for one in workload.components} or {
+        "cpu": allowed_cores() if cores is None else tuple(range(cores))
+    }
+    return tuple(Component(name, "null", own, capability) for name, own in sets.items())
+
+
+def _watched(
+    scene: Scene, requests: int, rng: np.random.Generator, tallies: Mapping[str, Tally]
+) -> Simulated:
+    """Simulate, with a bar on standard error that says how long it still takes."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        bar = progress.add_task("", total=requests)
+        return run_simulation(
+            scene,
+            requests,
+            rng,
+            lambda record: tallies[record.task].add(record),
+            warmup=requests // 10,
+            progress=lambda arrived: progress.update(bar, completed=arrived),
+        )
+
+
+def _document(
+    policy: str, seed: int, ended: Simulated, figures: Mapping[str, Figures]
+) -> dict[str, object]:
+    return {
+        "policy": policy,
+        "seed": seed,
+        "requests": ended.requests,
+        "span_s": ended.span_s,
+        "tasks": {
+            name: {**one._asdict(), "utilization": ended.utilization[name]}
+            for name, one in figures.items()
+        },
+    }
+
+
+def _table(workload: Workload, ended: Simulated, figures: Mapping[str, Figures]) -> Table:
+    table = Table(title_justify="left")
+    table.add_column("task")
+    table.add_column("criticality")
+    for column in ("requests", "mean", "p50", "p95", "p99", "utilization", "in time", "dropped"):
+        table.add_column(column, justify="right")
+    for task in workload.tasks:
+        one = figures[task.name]
+        table.add_row(
+            task.name,
+            task.criticality,
+            str(one.requests),
+            *(
+                "-" if value_s is None else format_duration(value_s)
+                for value_s in (one.mean_s, one.p50_s, one.p95_s, one.p99_s)
+            ),
+            f"{ended.utilization[task.name]:.1%}",
+            "-" if one.attainment is None else f"{one.attainment:.2%}",
+            str(one.dropped),
+        )
+    return table
