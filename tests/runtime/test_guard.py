@@ -11,12 +11,13 @@ from cotenant.runtime.guard import Guard, GuardSettings, ladder
 
 CPU = Component("cpu", "cpu", (0, 1, 2, 3), Capability.PREEMPTIVE)
 DET = Task(name="det", model="m", criticality="critical", slowdown_max=1.1)
+LAST_S = 0.5
 SETTINGS = GuardSettings(window=8, baseline_least=4)
 
 
 def served(guard: Guard, service_s: float, times: int, *, alone: bool, task: Task = DET) -> None:
     for number in range(times):
-        end_s = number + service_s
+        end_s = service_s
         guard.observe(
             task,
             Record(
@@ -24,13 +25,13 @@ def served(guard: Guard, service_s: float, times: int, *, alone: bool, task: Tas
                 task=task.name,
                 critical=task.critical,
                 outcome=Outcome.OK,
-                arrival_s=number,
-                start_s=number,
+                arrival_s=0.0,
+                start_s=0.0,
                 end_s=end_s,
                 component="cpu",
                 width=4,
                 batch=1,
-                segments=((number, end_s),),
+                segments=((0.0, end_s),),
                 alone=alone,
             ),
         )
@@ -45,7 +46,7 @@ def guard() -> Guard:
 
 def test_within_the_bound_best_effort_keeps_everything(guard):
     served(guard, 0.0109, 100, alone=False)
-    assert guard.allowance(CPU) == ladder(4)[0]
+    assert guard.allowance(CPU, LAST_S) == ladder(4)[0]
     assert guard.slowdown("det") == pytest.approx(1.09)
 
 
@@ -53,22 +54,22 @@ def test_over_the_bound_best_effort_is_given_less_step_by_step(guard):
     seen = []
     for _ in range(5):
         served(guard, 0.0120, SETTINGS.window, alone=False)
-        seen.append(ladder(4).index(guard.allowance(CPU)))
+        seen.append(ladder(4).index(guard.allowance(CPU, LAST_S)))
     assert seen == [0, 1, 2, 3, 4]  # the first window is only a strike
 
 
 def test_what_was_taken_is_given_back_when_latency_is_calm(guard):
     served(guard, 0.0120, 3 * SETTINGS.window, alone=False)
-    assert guard.allowance(CPU) != ladder(4)[0]
+    assert guard.allowance(CPU, LAST_S) != ladder(4)[0]
     served(guard, 0.0101, 4 * SETTINGS.window, alone=False)
-    assert guard.allowance(CPU) == ladder(4)[0]
+    assert guard.allowance(CPU, LAST_S) == ladder(4)[0]
 
 
 def test_one_bad_window_is_not_enough(guard):
     for _ in range(10):
         served(guard, 0.0120, SETTINGS.window, alone=False)
         served(guard, 0.0107, SETTINGS.window, alone=False)
-    assert guard.allowance(CPU) == ladder(4)[0]
+    assert guard.allowance(CPU, LAST_S) == ladder(4)[0]
 
 
 def test_what_best_effort_does_not_cause_is_not_held_against_it(guard):
@@ -76,7 +77,7 @@ def test_what_best_effort_does_not_cause_is_not_held_against_it(guard):
     steps = []
     for _ in range(30):
         served(guard, 0.0200, SETTINGS.window, alone=False)
-        steps.append(ladder(4).index(guard.allowance(CPU)))
+        steps.append(ladder(4).index(guard.allowance(CPU, LAST_S)))
     assert max(steps) == len(ladder(4)) - 1
     assert 0 in steps[steps.index(max(steps)) :]
 
@@ -85,12 +86,12 @@ def test_without_a_baseline_there_is_no_verdict():
     guard = Guard(SETTINGS)
     served(guard, 0.5, 100, alone=False)
     assert guard.slowdown("det") is None
-    assert guard.allowance(CPU) == ladder(4)[0]
+    assert guard.allowance(CPU, LAST_S) == ladder(4)[0]
 
 
 def test_best_effort_latency_moves_nothing(guard):
     served(guard, 0.5, 100, alone=False, task=Task(name="ocr", model="m"))
-    assert guard.allowance(CPU) == ladder(4)[0]
+    assert guard.allowance(CPU, LAST_S) == ladder(4)[0]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 8])
@@ -101,3 +102,9 @@ def test_the_ladder_only_goes_down(width):
         assert below.width * below.duty <= above.width * above.duty
         assert below.width >= 1
         assert below.duty > 0
+
+
+def test_without_critical_work_nothing_is_held_back(guard):
+    served(guard, 0.0120, 3 * SETTINGS.window, alone=False)
+    assert guard.allowance(CPU, LAST_S) != ladder(4)[0]
+    assert guard.allowance(CPU, 0.012 + SETTINGS.quiet_s + 0.001) == ladder(4)[0]

@@ -7,6 +7,7 @@ sleeps, and knows of time only what its clock says.
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterable
 
 from cotenant.core.clock import Clock
@@ -168,17 +169,24 @@ class Coordinator:
         """Do all that is due now; returns when to come again if nothing happens before."""
         if events := self._device.poll():
             self._receive(events)
-        now_s, wake_s = self._clock.now(), None
-        if self._expiries:
-            wake_s = self._expire(now_s)
+        now_s = self._clock.now()
+        wakes_s = [self._expire(now_s)] if self._expiries else []
+        for place in self._places.values():
+            if place.held:
+                place.allow(self._guard.allowance(place.component, now_s))
+                wakes_s.append(now_s + _RELAX_EVERY_S)
+        empty = False
         for action in self._policy.decide(self._snapshot(), now_s):
             if isinstance(action, Launch):
-                self._launch(self._tenants[action.task], action.requests, now_s)
+                empty |= not self._launch(self._tenants[action.task], action.requests, now_s)
             elif isinstance(action, Wake):
-                wake_s = action.at_s if wake_s is None else min(wake_s, action.at_s)
+                wakes_s.append(action.at_s)
             else:
                 self._limit(action)
-        return wake_s
+        if empty:  # all of a batch had become too late; what is behind it may go
+            wakes_s.append(now_s)
+        wake_s = min(wakes_s, default=math.inf)
+        return None if wake_s == math.inf else wake_s
 
     def _receive(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -195,7 +203,7 @@ class Coordinator:
                     self._unservable(tenant, event)
             self._on_event(event)
 
-    def _expire(self, now_s: float) -> float | None:
+    def _expire(self, now_s: float) -> float:
         """Answer what has become too late; returns when to look again."""
         expiries = self._expiries
         while expiries and expiries[0][0] <= now_s:
@@ -205,7 +213,7 @@ class Coordinator:
             if tenant is not None and request is not None:
                 self._dirty.add(task)
                 self._too_late(tenant, request, now_s)
-        return expiries[0][0] if expiries else None
+        return expiries[0][0] if expiries else math.inf
 
     def _snapshot(self) -> Snapshot:
         for task in self._dirty:
@@ -218,18 +226,20 @@ class Coordinator:
 
     # --- acting ----------------------------------------------------------------------------
 
-    def _launch(self, tenant: Tenant, requests: int, now_s: float) -> None:
+    def _launch(self, tenant: Tenant, requests: int, now_s: float) -> bool:
+        """Start a batch or its next segment; false if none of its requests can be in time."""
         self._dirty.add(tenant.task.name)
         flight = tenant.flight
         if flight is None:
             flight = self._new_flight(tenant, requests, now_s)
             if flight is None:
-                return
+                return False
             tenant.flight = flight
         self._mark_company(tenant, flight)
         self._places[tenant.component].start(tenant, flight, now_s)
         tenant.on_device = True
         self._device.launch(tenant.task.name, flight.requests, len(flight.segments))
+        return True
 
     def _new_flight(self, tenant: Tenant, requests: int, now_s: float) -> Flight | None:
         in_time = []
@@ -284,7 +294,7 @@ class Coordinator:
             if tenant.critical and not flight.displaced:
                 self._guard.observe(tenant.task, record)
                 place = self._places[tenant.component]
-                place.allow(self._guard.allowance(place.component))
+                place.allow(self._guard.allowance(place.component, event.end_s))
             self._answer(Answer(request, record, outputs, None))
 
     def _failed(self, tenant: Tenant, event: Failed) -> None:
@@ -392,6 +402,8 @@ class Coordinator:
             heapq.heappush(self._expiries, (due_s, request.id, request.task))
 
 
+_RELAX_EVERY_S = 0.25
+"""While best-effort work is held back, how often to ask whether it still has to be."""
 _CREDIT_S = 0.25
 """Service that a task may catch up on after it was idle; more would starve the others."""
 
@@ -424,6 +436,11 @@ class _Place:
     def hold(self, limit: Allowance) -> None:
         self.limit = limit
         self._view = None
+
+    @property
+    def held(self) -> bool:
+        """Best-effort work may not use everything here."""
+        return self.limit.width < self.width or self.limit.duty < 1.0
 
     def allow(self, allowance: Allowance) -> None:
         if allowance != self.allowance:

@@ -35,6 +35,8 @@ class GuardSettings:
     """Fraction of the bound's excess under which a window counts as calm."""
     calm_windows: int = 2
     """Calm windows before best-effort work is given more."""
+    quiet_s: float = 1.0
+    """Without a critical request for so long, there is nothing to protect."""
     futile_windows: int = 4
     """Windows at the last step, without relief, after which the cause must lie elsewhere."""
 
@@ -46,11 +48,15 @@ class Guard:
         self._settings = settings or GuardSettings()
         self._watched: dict[str, _Watched] = {}
         self._step: dict[str, int] = {}
+        self._heard_s: dict[str, float] = {}
+        """When critical work last ended on each component."""
 
-    def allowance(self, component: Component) -> Allowance:
+    def allowance(self, component: Component, now_s: float) -> Allowance:
         """What best-effort work on the component may use now."""
         steps = ladder(component.width)
-        return steps[min(self._step.get(component.name, 0), len(steps) - 1)]
+        if now_s > self._heard_s.get(component.name, now_s) + self._settings.quiet_s:
+            return steps[0]
+        return steps[self._step.get(component.name, 0)]
 
     def slowdown(self, task: str) -> float | None:
         """Service time beside others over service time alone, in the last window."""
@@ -65,6 +71,7 @@ class Guard:
         """Learn from one served request of any task."""
         if not task.critical or record.start_s is None or record.component is None:
             return
+        self._heard_s[record.component] = record.end_s
         if record.batch != 1:
             return  # the time of a batch says nothing about the time of one request
         watched = self._watched.get(task.name)
