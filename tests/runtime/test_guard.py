@@ -34,6 +34,7 @@ def served(guard: Guard, service_s: float, times: int, *, alone: bool, task: Tas
                 segments=((0.0, end_s),),
                 alone=alone,
             ),
+            beside=not alone,
         )
 
 

@@ -266,6 +266,7 @@ class Coordinator:
                 if other.flight is None:
                     continue
                 flight.alone = other.flight.alone = False
+                flight.joined |= not flight.segments
                 if (
                     newcomer.critical
                     and other.critical
@@ -292,7 +293,7 @@ class Coordinator:
             record = self._record(tenant, flight, request, Outcome.OK, event.end_s)
             # What other critical work caused is no reason to hold best-effort work back.
             if tenant.critical and not flight.displaced:
-                self._guard.observe(tenant.task, record)
+                self._guard.observe(tenant.task, record, beside=flight.joined)
                 place = self._places[tenant.component]
                 place.allow(self._guard.allowance(place.component, event.end_s))
             self._answer(Answer(request, record, outputs, None))

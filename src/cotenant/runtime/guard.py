@@ -67,8 +67,12 @@ class Guard:
         """The task is gone."""
         self._watched.pop(task, None)
 
-    def observe(self, task: Task, record: Record) -> None:
-        """Learn from one served request of any task."""
+    def observe(self, task: Task, record: Record, *, beside: bool) -> None:
+        """Learn from one served request of any task.
+
+        `beside` is what was so at its start. What joined it later does not count: a long
+        request is joined more often, and would look slow because it is long.
+        """
         if not task.critical or record.start_s is None or record.component is None:
             return
         self._heard_s[record.component] = record.end_s
@@ -78,7 +82,7 @@ class Guard:
         if watched is None:
             watched = self._watched[task.name] = _Watched(self._settings)
         service_s = record.end_s - record.start_s
-        if record.alone:
+        if not beside:
             watched.alone(service_s)
         elif watched.beside(service_s):
             self._react(record.component, watched, task.slowdown_max)

@@ -17,6 +17,8 @@ class Flight:
     start_s: float
     alone: bool = True
     """Nothing of another task has run beside it."""
+    joined: bool = False
+    """Something of another task was running when it started."""
     displaced: bool = False
     """Critical work that does not fit beside it ran on its component, and took its place."""
     segments: tuple[tuple[float, float], ...] = ()
