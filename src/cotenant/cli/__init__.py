@@ -14,6 +14,8 @@ _COMMANDS = {
     "demo": "See critical latency stay flat: twenty seconds on real models.",
     "bench": "Measure policies against each other, and the server's own cost.",
     "zoo": "List the models that need no download.",
+    "compile": "Make a model into kernels that shrink and pause, in a bundle.",
+    "elastic": "Give the kernels of a CUDA or OpenCL file their elastic forms.",
     "devices": "Show this machine's components and how well they can protect critical work.",
     "policies": "List the policies that decide who runs.",
     "schema": "Print the JSON Schema of the workload file.",

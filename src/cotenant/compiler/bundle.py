@@ -117,4 +117,6 @@ def _safetensors(tensors: Mapping[str, Array]) -> bytes:
         offset += tensor.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the format asks for values that start aligned
-    return b"".join((len(text).to_bytes(8, "little"), text, *map(np.ndarray.tobytes, tensors.values())))
+    return b"".join(
+        (len(text).to_bytes(8, "little"), text, *map(np.ndarray.tobytes, tensors.values()))
+    )

@@ -126,7 +126,9 @@ class _OpenCl:
         "((d) == 0 ? (v).x : (d) == 1 ? (v).y : (d) == 2 ? (v).z : (other))\n"
         "#endif\n"
     )
-    _LOCAL = re.compile(r"(?:(?<=[;{}])|\A)\s*((?:volatile\s+|const\s+)*)\b(?:__local|local)\b([^;]*);")
+    _LOCAL = re.compile(
+        r"(?:(?<=[;{}])|\A)\s*((?:volatile\s+|const\s+)*)\b(?:__local|local)\b([^;]*);"
+    )
 
     def shared(self, kernel: Kernel) -> tuple[str, str]:
         """Declaration of the shared structure in a kernel, and the argument that passes it on."""

@@ -21,6 +21,7 @@ from tvm.ir.instrument import pass_instrument
 from tvm.relax.frontend.onnx import from_onnx
 from tvm.s_tir import dlight
 
+from cotenant.compiler.bind import Shape, bind_inputs
 from cotenant.compiler.program import Array, Kernel, Program, Step, Target
 from cotenant.compiler.source import Language
 from cotenant.compiler.unit import Call, Unit, UnitCache
@@ -36,15 +37,25 @@ _AXES = ("x", "y", "z")
 
 
 def lower(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], target: Target, cache: UnitCache, tell: Report
+    path: Path,
+    target: Target,
+    *,
+    shapes: Mapping[str, Shape],
+    batch: int,
+    cache: UnitCache,
+    tell: Report,
 ) -> Program:
-    """Compile a model file whose inputs have the given shapes.
+    """Compile a model file for inputs of fixed shapes.
+
+    Args:
+        shapes: of inputs with free axes, by name.
+        batch: length of a first axis that is free, where `shapes` does not say.
 
     Raises:
-        ModelError: the front end lacks an operator, or a shape is missing.
+        ModelError: the front end lacks an operator, or an axis is still free.
     """
     model = onnx.load(path)
-    inputs, outputs = _signature(model, shapes)
+    inputs = bind_inputs(model, shapes, batch)
     tell("reading the graph", 0, 1)
     with _tvm_target(target):
         module = _fused(model, inputs, path)
@@ -59,40 +70,9 @@ def lower(
         key = f"{COMPILER}\n{target}\n{name}\n{function.script()}"
         units[name] = cache.keep(key, lambda n=name, f=function: _build(n, f, target))  # type: ignore[misc]
     tell("done", len(functions), len(functions))
-    return _Walk(module["main"], units).program(inputs, outputs)
-
-
-def _signature(
-    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    weights = {initializer.name for initializer in model.graph.initializer}
-    inputs = []
-    for value in model.graph.input:
-        if value.name in weights:
-            continue
-        axes = value.type.tensor_type.shape.dim
-        declared = tuple(axis.dim_value or None for axis in axes)
-        chosen = shapes.get(value.name, declared)
-        if len(chosen) != len(declared) or any(
-            want is None or (have is not None and have != want)
-            for have, want in zip(declared, chosen, strict=True)
-        ):
-            shape = "x".join(axis.dim_param or str(axis.dim_value or "?") for axis in axes)
-            raise ModelError(
-                f"input {value.name!r} has shape {shape}, and kernels need every axis fixed; "
-                f"bind it: --shape {value.name}=1x..."
-            )
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        inputs.append(TensorSpec(value.name, dtype.name, chosen))
-    outputs = tuple(
-        TensorSpec(
-            value.name,
-            onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
-            (),
-        )
-        for value in model.graph.output
+    return _Walk(module["main"], units).program(
+        inputs, tuple(value.name for value in model.graph.output)
     )
-    return tuple(inputs), outputs
 
 
 def _fused(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], path: Path) -> Any:
@@ -116,7 +96,10 @@ def _fused(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], path: Path) -
 def _unknown_operators(model: onnx.ModelProto, path: Path, said: str) -> str:
     unknown = set(re.findall(r"\w+", said.rpartition(":")[2]))
     nodes = [node for node in model.graph.node if node.op_type in unknown]
-    where = ", ".join(f"{node.op_type} (node {node.name or node.output[0]!r})" for node in nodes[:5])
+    where = ", ".join(
+        f"{node.op_type} (node {node.name or next(filter(None, node.output))!r})"
+        for node in nodes[:5]
+    )
     return (
         f"{str(path)!r} uses operators that the compiler's front end does not know: "
         f"{where or said}; export the model with them decomposed, or serve it on the CPU"
@@ -129,7 +112,7 @@ def _tvm_target(target: Target) -> Any:
     return tvm.target.Target(described)
 
 
-@pass_instrument  # type: ignore[untyped-decorator]
+@pass_instrument
 class _SplitWatch:
     """Keeps the functions as they are just after host and device have been split."""
 
@@ -243,9 +226,7 @@ class _Walk:
         self._constant_names: dict[Any, str] = {}
         self._steps: list[Step] = []
 
-    def program(
-        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-    ) -> Program:
+    def program(self, inputs: tuple[TensorSpec, ...], outputs: tuple[str, ...]) -> Program:
         inner = [self._new(param.ty) for param in self._main.params]
         self._names = dict(zip(self._main.params, inner, strict=True))
         for block in self._main.body.blocks:
@@ -260,8 +241,8 @@ class _Walk:
         return Program(
             inputs=inputs,
             outputs=tuple(
-                spec._replace(shape=_shape(each), dtype=str(each.dtype))
-                for spec, each in zip(outputs, kinds, strict=True)
+                TensorSpec(name, str(each.dtype), _shape(each))
+                for name, each in zip(outputs, kinds, strict=True)
             ),
             input_values=tuple(inner),
             output_values=given,

@@ -48,8 +48,6 @@ def obstacle(text: str, kernel: Kernel, language: Language) -> str | None:
     return None
 
 
-
-
 def _outside(text: str, language: Language) -> str:
     """The text without comments and without its kernels: what they may call."""
     plain = blank(text)

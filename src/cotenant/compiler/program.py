@@ -36,7 +36,7 @@ def parse_target(text: str) -> Target:
     if kind == "cuda" and architecture.startswith("sm_") and architecture[3:].isdigit():
         return Target(Language.CUDA, architecture)
     raise WorkloadError(
-        f"{text!r} is no target; write 'opencl', or 'cuda:' and an architecture such as 'cuda:sm_87'"
+        f"{text!r} is no target; write 'opencl', or 'cuda:' and an architecture: 'cuda:sm_87'"
     )
 
 

@@ -205,8 +205,7 @@ def _weights(folder: Path, content: bytes) -> dict[str, Array]:
 
 def _damaged(folder: Path, name: str, what: str) -> str:
     return (
-        f"{name!r} of bundle {str(folder)!r} was edited or damaged: {what}; "
-        "compile the model again"
+        f"{name!r} of bundle {str(folder)!r} was edited or damaged: {what}; compile the model again"
     )
 
 

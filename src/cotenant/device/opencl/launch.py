@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyopencl as cl
 
+from cotenant.core.errors import DeviceError
 from cotenant.device.bundle import Triple
 from cotenant.device.opencl.place import Place
 
@@ -39,7 +40,9 @@ def forms(program: cl.Program, name: str, grid: Triple, block: Triple, elastic: 
 
 def launch_plain(place: Place, kernel: Forms, arguments: Sequence[cl.Buffer]) -> cl.Event:
     """The kernel as it was compiled: all blocks, in the device's order."""
-    size = tuple(blocks * threads for blocks, threads in zip(kernel.grid, kernel.block, strict=True))
+    size = tuple(
+        blocks * threads for blocks, threads in zip(kernel.grid, kernel.block, strict=True)
+    )
     kernel.plain.set_args(*arguments)
     return cl.enqueue_nd_range_kernel(place.queue, kernel.plain, size, kernel.block)
 
@@ -60,6 +63,7 @@ def launch_preemptive(
     place: Place,
     kernel: Forms,
     arguments: Sequence[cl.Buffer],
+    *,
     progress: cl.Buffer,
     pause: cl.Buffer,
     width: int,
@@ -70,8 +74,16 @@ def launch_preemptive(
 
 
 def _launch(
-    place: Place, kernel: Forms, form: cl.Kernel, arguments: Sequence[object], width: int
+    place: Place,
+    kernel: Forms,
+    form: cl.Kernel | None,
+    arguments: Sequence[cl.Buffer | np.uint32],
+    width: int,
 ) -> cl.Event:
+    if form is None:
+        raise DeviceError(
+            f"kernel {kernel.plain.function_name!r} has no elastic form; launch it plain"
+        )
     x, y, z = kernel.block
     form.set_args(*arguments, *map(np.uint32, kernel.grid))
     return cl.enqueue_nd_range_kernel(place.queue, form, (x * width, y, z), (x, y, z))

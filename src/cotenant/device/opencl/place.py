@@ -52,7 +52,9 @@ def build(place: Place, source: str, name: str) -> cl.Program:
         # A driver that says anything at all while it compiles is no concern of the caller's.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", cl.CompilerWarning)
-            return cl.Program(place.context, source).build(cache_dir=False)
+            program = cl.Program(place.context, source)
+            program.build()
+            return program
     except cl.RuntimeError as error:
         raise DeviceError(
             f"kernel {name!r} does not build on {place.name!r}; its compiler says: "

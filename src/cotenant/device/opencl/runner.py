@@ -102,9 +102,8 @@ class OpenClRunner:
             InvalidRequest: an input is missing, or has another type or shape.
         """
         self._feed(inputs)
-        cl.enqueue_fill_buffer(
-            self._place.queue, self._progress, np.uint32(0), 0, self._progress.size
-        )
+        zero = np.zeros(self._progress.size // 4, np.uint32)
+        cl.enqueue_copy(self._place.queue, self._progress, zero)
         self._place.queue.finish()
         self._next = 0
 
@@ -137,7 +136,12 @@ class OpenClRunner:
             if step.kernel.preemptive is None:
                 break
             launch_preemptive(
-                self._place, step.kernel, step.arguments, step.progress, self._pause, width
+                self._place,
+                step.kernel,
+                step.arguments,
+                progress=step.progress,
+                pause=self._pause,
+                width=width,
             )
         self._place.queue.finish()
         while self._next < len(self._steps) and self._complete(self._steps[self._next]):
