@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cotenant.compiler.bind import Shape
-from cotenant.compiler.bundle import write_bundle
+from cotenant.compiler.bundle import Assemble, write_bundle
+from cotenant.compiler.nvrtc import Assembled, assemble, available
 from cotenant.compiler.program import Program, Target, parse_target
 from cotenant.compiler.unit import UnitCache
 from cotenant.core.errors import CotenantError, Unsupported
@@ -36,7 +38,9 @@ def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, .
         check_model(path)
         program = _lowered(path, bound, batch, chosen)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        outcome = write_bundle(program, f"{model} sha256:{digest}", chosen, out)
+        outcome = write_bundle(
+            program, f"{model} sha256:{digest}", chosen, out, _assembler(program, chosen)
+        )
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
     rungs = Counter(one.rung.value for one in outcome.values())
@@ -70,6 +74,23 @@ def _lowered(path: Path, shapes: dict[str, Shape], batch: int, target: Target) -
         cache = UnitCache(cache_folder() / "kernels")
         program: Program = lower(path, target, shapes=shapes, batch=batch, cache=cache, tell=tell)
         return program
+
+
+def _assembler(program: Program, target: Target) -> Assemble | None:
+    architecture = target.architecture
+    if architecture is None:
+        return None
+    if not available():
+        click.echo("no PTX is made; for that: pip install 'cotenant[ptx]'", err=True)
+        return None
+    count = len(program.kernels)
+    numbers = itertools.count(1)
+
+    def told(source: str, name: str) -> Assembled:
+        click.echo(f"PTX {next(numbers)}/{count} {name}", err=True)
+        return assemble(source, name, architecture)
+
+    return told
 
 
 def _shape(text: str) -> tuple[str, Shape]:

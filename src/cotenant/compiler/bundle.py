@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from cotenant import __version__
 from cotenant.compiler.arena import plan_arena
 from cotenant.compiler.elastic import Elastic, make_elastic
+from cotenant.compiler.nvrtc import Assembled
 from cotenant.compiler.program import Array, Program, Target
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
@@ -20,8 +21,16 @@ from cotenant.device.bundle import DTYPES, FORMAT, MANIFEST, VERSION, WEIGHTS, s
 _NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
 
 
-def write_bundle(program: Program, model: str, target: Target, folder: Path) -> dict[str, Elastic]:
+Assemble = Callable[[str, str], Assembled]
+"""Source and name of a kernel go in."""
+
+
+def write_bundle(
+    program: Program, model: str, target: Target, folder: Path, assemble: Assemble | None = None
+) -> dict[str, Elastic]:
     """Write a bundle; what became of each kernel is returned.
+
+    With `assemble`, each kernel's PTX and its resources are in it, too.
 
     It is written beside its place and renamed, so that there is never half of one. A bundle
     that is there is replaced; a folder with anything else in it is not.
@@ -35,7 +44,7 @@ def write_bundle(program: Program, model: str, target: Target, folder: Path) -> 
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            outcome = _write(program, model, target, partial)
+            outcome = _write(program, model, target, partial, assemble)
             partial.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)
@@ -51,7 +60,9 @@ def write_bundle(program: Program, model: str, target: Target, folder: Path) -> 
     return outcome
 
 
-def _write(program: Program, model: str, target: Target, folder: Path) -> dict[str, Elastic]:
+def _write(
+    program: Program, model: str, target: Target, folder: Path, assemble: Assemble | None
+) -> dict[str, Elastic]:
     outcome: dict[str, Elastic] = {}
     kernels: dict[str, object] = {}
     files: dict[str, str] = {}
@@ -67,6 +78,10 @@ def _write(program: Program, model: str, target: Target, folder: Path) -> dict[s
         outcome[kernel.name] = next(one for one in elastic.kernels if one.kernel == kernel.name)
         source = f"kernels/{kernel.name}.{target.language.value}"
         keep(source, elastic.text.encode())
+        assembled = assemble(elastic.text, kernel.name) if assemble else None
+        ptx = f"kernels/{kernel.name}.ptx" if assembled else None
+        if assembled and ptx:
+            keep(ptx, assembled.ptx)
         kernels[kernel.name] = {
             "source": source,
             "grid": list(kernel.grid),
@@ -74,6 +89,11 @@ def _write(program: Program, model: str, target: Target, folder: Path) -> dict[s
             "shared_bytes": kernel.shared_bytes,
             "rung": outcome[kernel.name].rung.value,
             "reason": outcome[kernel.name].reason,
+            "ptx": ptx,
+            "resources": {
+                form: used._asdict()
+                for form, used in (assembled.resources if assembled else {}).items()
+            },
         }
     keep(WEIGHTS, _safetensors(program.constants))
     arena = plan_arena(program)

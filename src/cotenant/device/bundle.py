@@ -2,6 +2,7 @@
 
     manifest.json        readable: steps, kernels, places in the arena, hashes, versions
     kernels/NAME.cl|.cu  source of each kernel with its elastic forms
+    kernels/NAME.ptx     the same compiled, for CUDA where it could be made
     weights.safetensors  constants, in the standard format of that name
 
 The manifest holds the hash of every other file, and its own. A bundle that was edited, that
@@ -49,6 +50,13 @@ class Place(_Frozen):
     size_bytes: int
 
 
+class Resources(_Frozen):
+    """What one form of a kernel needs of a multiprocessor."""
+
+    registers: int
+    shared_bytes: int
+
+
 class Kernel(_Frozen):
     """One kernel: its source, its launch, and how far it can be held back."""
 
@@ -59,6 +67,10 @@ class Kernel(_Frozen):
     rung: Literal["preemptive", "unmodified"]
     reason: str | None
     """Why it is unmodified."""
+    ptx: str | None
+    """File of the compiled form, for CUDA where it could be made."""
+    resources: dict[str, Resources]
+    """Of each form, where the compiler has told."""
 
     @property
     def tiles(self) -> int:
