@@ -9,6 +9,7 @@ with their arguments, is read here and becomes steps.
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def lower(
     for number, (name, function) in enumerate(functions.items()):
         tell(name, number, len(functions))
         key = f"{COMPILER} recipe {_RECIPE}\n{target}\n{name}\n{function.script()}"
-        units[name] = cache.keep(key, lambda n=name, f=function: _build(n, f, target))  # type: ignore[misc]
+        units[name] = cache.keep(key, partial(_build, name, function, target))
     tell("done", len(functions), len(functions))
     return _Walk(module["main"], units).program(
         inputs, tuple(value.name for value in model.graph.output)
