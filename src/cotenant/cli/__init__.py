@@ -15,6 +15,8 @@ _COMMANDS = {
     "bench": "Measure policies against each other, and the server's own cost.",
     "simulate": "Predict latencies: the same coordinator on a virtual clock.",
     "zoo": "List the models that need no download.",
+    "compile": "Make a model into kernels that shrink and pause, in a bundle.",
+    "elastic": "Give the kernels of a CUDA or OpenCL file their elastic forms.",
     "devices": "Show this machine's components and how well they can protect critical work.",
     "policies": "List the policies that decide who runs.",
     "schema": "Print the JSON Schema of the workload file.",

@@ -1,0 +1,101 @@
+"""A model and a target go in; a bundle of elastic kernels comes out, with a line on each rung."""
+
+import hashlib
+import importlib
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cotenant.compiler.bind import Shape
+from cotenant.compiler.bundle import Assemble, write_bundle
+from cotenant.compiler.nvrtc import Assembled, assemble, available
+from cotenant.compiler.program import Program, Target, parse_target
+from cotenant.compiler.unit import UnitCache
+from cotenant.core.errors import CotenantError, Unsupported
+from cotenant.graph.cache import cache_folder
+from cotenant.graph.load import check_model, resolve_model
+
+
+@click.command()
+@click.argument("model")
+@click.option("--target", default="opencl", show_default=True, help="'opencl' or 'cuda:sm_87'.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1), help="Rows.")
+@click.option("--shape", "shapes", multiple=True, metavar="INPUT=1x3x224x224", help="Bind axes.")
+def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, ...]) -> None:
+    """Compile MODEL (a path or zoo:NAME) into a bundle that runs without the compiler.
+
+    Kernels are kept, so a second compilation of the same model is quick.
+    """
+    try:
+        chosen = parse_target(target)
+        bound = dict(_shape(text) for text in shapes)
+        path = resolve_model(model)
+        check_model(path)
+        program = _lowered(path, bound, batch, chosen)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        outcome = write_bundle(
+            program, f"{model} sha256:{digest}", chosen, out, _assembler(program, chosen)
+        )
+    except CotenantError as error:
+        raise click.ClickException(str(error)) from error
+    rungs = Counter(one.rung.value for one in outcome.values())
+    counts = ", ".join(f"{count} {rung}" for rung, count in sorted(rungs.items()))
+    click.echo(f"{out}: {len(program.steps)} launches of {len(outcome)} kernels ({counts})")
+    for one in outcome.values():
+        if one.reason is not None:
+            click.echo(f"  {one.kernel} stays as it is: {one.reason}")
+
+
+def _lowered(path: Path, shapes: dict[str, Shape], batch: int, target: Target) -> Program:
+    try:
+        lower = importlib.import_module("cotenant.compiler.lower").lower
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"compiling needs {error.name!r}, which is not installed; "
+            "run: pip install 'cotenant[compile]'"
+        ) from error
+    columns = (
+        TextColumn("{task.description:>40.40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(bar, description=what, completed=done, total=total)
+
+        cache = UnitCache(cache_folder() / "kernels")
+        program: Program = lower(path, target, shapes=shapes, batch=batch, cache=cache, tell=tell)
+        return program
+
+
+def _assembler(program: Program, target: Target) -> Assemble | None:
+    architecture = target.architecture
+    if architecture is None:
+        return None
+    if not available():
+        click.echo("no PTX is made; for that: pip install 'cotenant[ptx]'", err=True)
+        return None
+    count = len(program.kernels)
+    numbers = itertools.count(1)
+
+    def told(source: str, name: str) -> Assembled:
+        click.echo(f"PTX {next(numbers)}/{count} {name}", err=True)
+        return assemble(source, name, architecture)
+
+    return told
+
+
+def _shape(text: str) -> tuple[str, Shape]:
+    name, equals, shape = text.rpartition("=")
+    lengths = shape.split("x")
+    if not equals or not all(length.isdigit() and int(length) > 0 for length in lengths):
+        raise click.BadParameter(f"{text!r} is no shape; write INPUT=1x3x224x224")
+    return name, tuple(map(int, lengths))

@@ -1,0 +1,55 @@
+"""A model and what its caller says of shapes go in; inputs without a free axis come out."""
+
+from collections.abc import Mapping
+
+from onnx import ModelProto, ValueInfoProto, helper
+
+from cotenant.core.errors import ModelError
+from cotenant.core.model import TensorSpec
+
+Shape = tuple[int, ...]
+
+
+def bind_inputs(
+    model: ModelProto, shapes: Mapping[str, Shape], batch: int
+) -> tuple[TensorSpec, ...]:
+    """Inputs with every axis fixed: by `shapes`, by the model, or, the first one, by `batch`.
+
+    Raises:
+        ModelError: an axis is left free, or a shape does not fit the model.
+    """
+    weights = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    unknown = set(shapes) - {value.name for value in inputs}
+    if unknown:
+        raise ModelError(
+            f"the model has no input {min(unknown)!r} to give a shape; it has "
+            f"{', '.join(repr(value.name) for value in inputs)}"
+        )
+    return tuple(_bound(value, shapes.get(value.name), batch) for value in inputs)
+
+
+def _bound(value: ValueInfoProto, given: Shape | None, batch: int) -> TensorSpec:
+    axes = value.type.tensor_type.shape.dim
+    shown = "x".join(axis.dim_param or str(axis.dim_value or "?") for axis in axes)
+    fixed = [axis.dim_value or None for axis in axes]
+    if fixed and fixed[0] is None:
+        fixed[0] = batch if given is None else None
+    if given is not None:
+        if len(given) != len(fixed) or any(
+            have not in (None, want) for have, want in zip(fixed, given, strict=True)
+        ):
+            raise ModelError(
+                f"input {value.name!r} has shape {shown}; {'x'.join(map(str, given))} does not "
+                "fit it; give every axis, and keep those that the model fixes"
+            )
+        fixed = list(given)
+    shape = tuple(length for length in fixed if length is not None)
+    if len(shape) != len(fixed):
+        raise ModelError(
+            f"input {value.name!r} has shape {shown}, and kernels need every axis fixed; bind "
+            f"it with: --shape {value.name}="
+            + "x".join("N" if length is None else str(length) for length in fixed)
+        )
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorSpec(value.name, dtype.name, shape)

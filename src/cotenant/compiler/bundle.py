@@ -1,0 +1,142 @@
+"""A lowered program goes in; a bundle, a folder that runs without the compiler, comes out."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from cotenant import __version__
+from cotenant.compiler.arena import plan_arena
+from cotenant.compiler.elastic import Elastic, make_elastic
+from cotenant.compiler.nvrtc import Assembled
+from cotenant.compiler.program import Array, Program, Target
+from cotenant.core.errors import ModelError
+from cotenant.core.model import TensorSpec
+from cotenant.device.bundle import DTYPES, FORMAT, MANIFEST, VERSION, WEIGHTS, seal
+
+_NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
+
+
+Assemble = Callable[[str, str], Assembled]
+"""Source and name of a kernel go in."""
+
+
+def write_bundle(
+    program: Program, model: str, target: Target, folder: Path, assemble: Assemble | None = None
+) -> dict[str, Elastic]:
+    """Write a bundle; what became of each kernel is returned.
+
+    With `assemble`, each kernel's PTX and its resources are in it, too.
+
+    It is written beside its place and renamed, so that there is never half of one. A bundle
+    that is there is replaced; a folder with anything else in it is not.
+
+    Raises:
+        ModelError: the folder is there and is no bundle, or cannot be written.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise ModelError(f"{str(folder)!r} is there and is no bundle; name another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            outcome = _write(program, model, target, partial, assemble)
+            partial.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise ModelError(
+            f"cannot write bundle {str(folder)!r}: {error.strerror or error}; "
+            "free some space, or name a folder that can be written"
+        ) from error
+    return outcome
+
+
+def _write(
+    program: Program, model: str, target: Target, folder: Path, assemble: Assemble | None
+) -> dict[str, Elastic]:
+    outcome: dict[str, Elastic] = {}
+    kernels: dict[str, object] = {}
+    files: dict[str, str] = {}
+
+    def keep(name: str, content: bytes) -> None:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        files[name] = hashlib.sha256(content).hexdigest()
+
+    for kernel in program.kernels:
+        elastic = make_elastic(kernel.source, target.language)
+        outcome[kernel.name] = next(one for one in elastic.kernels if one.kernel == kernel.name)
+        source = f"kernels/{kernel.name}.{target.language.value}"
+        keep(source, elastic.text.encode())
+        assembled = assemble(elastic.text, kernel.name) if assemble else None
+        ptx = f"kernels/{kernel.name}.ptx" if assembled else None
+        if assembled and ptx:
+            keep(ptx, assembled.ptx)
+        kernels[kernel.name] = {
+            "source": source,
+            "grid": list(kernel.grid),
+            "block": list(kernel.block),
+            "shared_bytes": kernel.shared_bytes,
+            "rung": outcome[kernel.name].rung.value,
+            "reason": outcome[kernel.name].reason,
+            "ptx": ptx,
+            "resources": {
+                form: used._asdict()
+                for form, used in (assembled.resources if assembled else {}).items()
+            },
+        }
+    keep(WEIGHTS, _safetensors(program.constants))
+    arena = plan_arena(program)
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "target": str(target),
+        "model": model,
+        "versions": {"cotenant": __version__, "compiler": program.compiler},
+        "inputs": _tensors(program.inputs, program.input_values),
+        "outputs": _tensors(program.outputs, program.output_values),
+        "arena_bytes": arena.size_bytes,
+        "places": {name: place._asdict() for name, place in sorted(arena.places.items())},
+        "kernels": kernels,
+        "steps": [
+            {"kernel": step.kernel, "arguments": list(step.arguments)} for step in program.steps
+        ],
+        "files": files,
+    }
+    (folder / MANIFEST).write_text(seal(manifest), encoding="utf-8")
+    return outcome
+
+
+def _tensors(specs: tuple[TensorSpec, ...], values: tuple[str, ...]) -> list[dict[str, object]]:
+    return [
+        {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape), "value": value}
+        for spec, value in zip(specs, values, strict=True)
+    ]
+
+
+def _safetensors(tensors: Mapping[str, Array]) -> bytes:
+    header, offset = {}, 0
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise ModelError(f"a constant has type {tensor.dtype}, which a bundle cannot hold")
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
+        offset += tensor.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the format asks for values that start aligned
+    return b"".join(
+        (len(text).to_bytes(8, "little"), text, *map(np.ndarray.tobytes, tensors.values()))
+    )

@@ -1,0 +1,242 @@
+"""A kernel's source goes in; the same with two elastic forms of it comes out, for CUDA and OpenCL.
+
+The original kernel K stays as it is. Its body becomes a function of its arguments, one
+*logical* block and the *logical* grid, and two kernels call it for one tile after another:
+
+    K_static      each of the physical blocks takes every width-th tile of [begin, end)
+    K_preemptive  blocks claim tiles from `progress` until it reaches `end`, or until the host
+                  sets `pause`; a claimed tile is always finished, so that every tile below
+                  `progress` is done when the launch has ended, and launching again resumes
+
+Both are launched on one axis: the number of blocks is the width. `progress` may end above
+`end`, by at most one for each block.
+
+A thread that returns from the body only leaves the function: it meets the others at the
+barrier between tiles. OpenCL C 1.2 wants shared arrays at the outermost scope of a kernel, so
+there they move into a structure whose address the body is given.
+"""
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from cotenant.compiler.obstacles import obstacle
+from cotenant.compiler.source import Kernel, Language, find_kernels, split_list
+
+STATIC_SUFFIX = "_static"
+PREEMPTIVE_SUFFIX = "_preemptive"
+
+
+class Rung(StrEnum):
+    """How far a kernel can be held back."""
+
+    PREEMPTIVE = "preemptive"
+    """It shrinks, and it pauses between tiles."""
+    UNMODIFIED = "unmodified"
+    """It runs as it is, from its first block to its last."""
+
+
+class Elastic(NamedTuple):
+    """What became of one kernel."""
+
+    kernel: str
+    rung: Rung
+    reason: str | None
+    """Why it was left as it is."""
+
+
+class ElasticSource(NamedTuple):
+    """A source text with elastic forms added, and what became of each of its kernels."""
+
+    text: str
+    kernels: tuple[Elastic, ...]
+
+
+def make_elastic(text: str, language: Language) -> ElasticSource:
+    """Add the two elastic forms of every kernel that can have them.
+
+    Raises:
+        ModelError: brackets do not match.
+    """
+    parts, outcome = [text.rstrip() + "\n"], []
+    for kernel in find_kernels(text, language):
+        reason = obstacle(text, kernel, language)
+        if reason is None:
+            dialect = _DIALECTS[language]
+            parts += [dialect.tile(kernel), _static(kernel, dialect), _preemptive(kernel, dialect)]
+        rung = Rung.PREEMPTIVE if reason is None else Rung.UNMODIFIED
+        outcome.append(Elastic(kernel.name, rung, reason))
+    return ElasticSource("\n".join(parts), tuple(outcome))
+
+
+class _Cuda:
+    """What the two forms are made of in CUDA C."""
+
+    unsigned = "unsigned int"
+    barrier = "__syncthreads();"
+    block = "blockIdx.x"
+    blocks = "gridDim.x"
+    leader = "threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0"
+    claim = "atomicAdd(cotenant_progress, 1u)"
+    progress = "unsigned int* cotenant_progress"
+    pause = "const volatile unsigned int* cotenant_pause"
+    claimed = "__shared__ unsigned int cotenant_claimed;"
+    triple = "make_uint3"
+
+    def shared(self, kernel: Kernel) -> tuple[str, str]:
+        """Nothing: in CUDA C a function may declare shared memory itself."""
+        return "", ""
+
+    def tile(self, kernel: Kernel) -> str:
+        parameters = ", ".join((*kernel.parameters, "uint3 cotenant_block", "uint3 cotenant_grid"))
+        return (
+            "#define blockIdx cotenant_block\n"
+            "#define gridDim cotenant_grid\n"
+            f"static __device__ __forceinline__ void {kernel.name}_tile({parameters}) {{"
+            f"{kernel.body}}}\n"
+            "#undef blockIdx\n"
+            "#undef gridDim\n"
+        )
+
+
+class _OpenCl:
+    """What the two forms are made of in OpenCL C."""
+
+    unsigned = "uint"
+    barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
+    block = "(uint)get_group_id(0)"
+    blocks = "(uint)get_num_groups(0)"
+    leader = "get_local_id(0) == 0 && get_local_id(1) == 0 && get_local_id(2) == 0"
+    claim = "atomic_inc(cotenant_progress)"
+    progress = "volatile __global uint* cotenant_progress"
+    pause = "const volatile __global uint* cotenant_pause"
+    claimed = "__local uint cotenant_claimed;"
+    triple = "(uint3)"
+
+    _BUILTINS = (
+        ("get_group_id(d)", "((size_t)cotenant_axis(cotenant_block, (d), 0u))"),
+        ("get_num_groups(d)", "((size_t)cotenant_axis(cotenant_grid, (d), 1u))"),
+        ("get_global_id(d)", "(get_group_id(d) * get_local_size(d) + get_local_id(d))"),
+        ("get_global_size(d)", "(get_num_groups(d) * get_local_size(d))"),
+        ("get_global_offset(d)", "((size_t)0)"),
+    )
+    _AXIS = (
+        "#ifndef cotenant_axis\n"
+        "#define cotenant_axis(v, d, other) "
+        "((d) == 0 ? (v).x : (d) == 1 ? (v).y : (d) == 2 ? (v).z : (other))\n"
+        "#endif\n"
+    )
+    _LOCAL = re.compile(
+        r"(?:(?<=[;{}])|\A)\s*((?:volatile\s+|const\s+)*)\b(?:__local|local)\b([^;]*);"
+    )
+
+    def shared(self, kernel: Kernel) -> tuple[str, str]:
+        """Declaration of the shared structure in a kernel, and the argument that passes it on."""
+        if not self._locals(kernel):
+            return "", ""
+        return f"__local struct {kernel.name}_shared cotenant_shared;", "&cotenant_shared"
+
+    def tile(self, kernel: Kernel) -> str:
+        found = self._locals(kernel)
+        body, names, members = kernel.body, list[str](), list[str]()
+        for one in reversed(found):
+            body = body[: one.start(1)] + body[one.end() :]
+        for one in found:
+            names += _declared(one[2])
+            members.append(f"{one[1]}{one[2].strip()};")
+        parameters = list(kernel.parameters)
+        structure = ""
+        if found:
+            structure = f"struct {kernel.name}_shared {{\n  " + "\n  ".join(members) + "\n};\n"
+            parameters.append(f"__local struct {kernel.name}_shared* cotenant_shared")
+        parameters += ["uint3 cotenant_block", "uint3 cotenant_grid"]
+        macros = [*self._BUILTINS, *((name, f"(cotenant_shared->{name})") for name in names)]
+        return (
+            f"{self._AXIS}{structure}"
+            + "".join(f"#define {name} {meaning}\n" for name, meaning in macros)
+            + f"static inline void {kernel.name}_tile({', '.join(parameters)}) {{{body}}}\n"
+            + "".join(f"#undef {name.partition('(')[0]}\n" for name, _ in macros)
+        )
+
+    def _locals(self, kernel: Kernel) -> list[re.Match[str]]:
+        """Declarations of shared variables; a pointer into shared memory is none."""
+        return [
+            one
+            for one in self._LOCAL.finditer(kernel.plain_body)
+            if "*" not in re.sub(r"\[[^\]]*\]", "", one[2])
+        ]
+
+
+_Dialect = _Cuda | _OpenCl
+_DIALECTS: dict[Language, _Dialect] = {Language.CUDA: _Cuda(), Language.OPENCL: _OpenCl()}
+
+
+def _declared(declaration: str) -> list[str]:
+    """Names in a declaration of several variables: 'float a[8], b' has a and b."""
+    return [
+        re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]", "", one))[-1]
+        for one in split_list(declaration)
+    ]
+
+
+def _signature(kernel: Kernel, dialect: _Dialect, suffix: str, extra: tuple[str, ...]) -> str:
+    sizes = tuple(f"{dialect.unsigned} cotenant_{axis}" for axis in "xyz")
+    parameters = ", ".join((*kernel.parameters, *extra, *sizes))
+    return f"{kernel.head} {kernel.name}{suffix}({parameters})"
+
+
+def _call(kernel: Kernel, dialect: _Dialect) -> str:
+    _, passed = dialect.shared(kernel)
+    block = (
+        f"{dialect.triple}(cotenant_tile % cotenant_x, "
+        "cotenant_tile / cotenant_x % cotenant_y, cotenant_tile / cotenant_x / cotenant_y)"
+    )
+    grid = f"{dialect.triple}(cotenant_x, cotenant_y, cotenant_z)"
+    arguments = (*kernel.arguments, *((passed,) if passed else ()), block, grid)
+    return f"{kernel.name}_tile({', '.join(arguments)});"
+
+
+def _static(kernel: Kernel, dialect: _Dialect) -> str:
+    unsigned = dialect.unsigned
+    shared, _ = dialect.shared(kernel)
+    head = _signature(
+        kernel, dialect, STATIC_SUFFIX, (f"{unsigned} cotenant_begin", f"{unsigned} cotenant_end")
+    )
+    return f"""{head} {{
+  {shared}
+  for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
+       cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
+    {_call(kernel, dialect)}
+    {dialect.barrier}
+  }}
+}}
+"""
+
+
+def _preemptive(kernel: Kernel, dialect: _Dialect) -> str:
+    unsigned = dialect.unsigned
+    shared, _ = dialect.shared(kernel)
+    head = _signature(
+        kernel,
+        dialect,
+        PREEMPTIVE_SUFFIX,
+        (dialect.progress, dialect.pause, f"{unsigned} cotenant_end"),
+    )
+    # The second barrier keeps the leader from claiming anew before all have read the first.
+    return f"""{head} {{
+  {shared}
+  {dialect.claimed}
+  for (;;) {{
+    if ({dialect.leader}) {{
+      cotenant_claimed = *cotenant_pause ? 0xffffffffu : {dialect.claim};
+    }}
+    {dialect.barrier}
+    const {unsigned} cotenant_tile = cotenant_claimed;
+    {dialect.barrier}
+    if (cotenant_tile >= cotenant_end) {{
+      break;
+    }}
+    {_call(kernel, dialect)}
+  }}
+}}
+"""

@@ -1,0 +1,177 @@
+"""CUDA C goes in; PTX, and what each kernel needs of a multiprocessor, come out. No GPU is needed.
+
+NVRTC also assembles for the architecture. That is an ELF file; registers stand in its list of
+attributes, and shared memory is the length of a section, with what the architecture reserves.
+"""
+
+import ctypes
+import importlib.util
+import struct
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from cotenant.core.errors import ModelError, Unsupported
+
+_SHARED = ".nv.shared."
+_SIZED, _REGISTER_COUNT = 0x04, 0x2F
+
+# TVM's sources include these two of libcu++; the few names they use of it are plain C++.
+_HEADERS = {
+    b"cuda/std/cstdint": b"""
+namespace cuda { namespace std {
+typedef signed char int8_t; typedef short int16_t; typedef int int32_t; typedef long long int64_t;
+typedef unsigned char uint8_t; typedef unsigned short uint16_t; typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+} }
+""",
+    b"cuda/std/type_traits": b"""
+namespace cuda { namespace std {
+template <class A, class B> struct is_same { static constexpr bool value = false; };
+template <class A> struct is_same<A, A> { static constexpr bool value = true; };
+template <class A, class B> constexpr bool is_same_v = is_same<A, B>::value;
+template <class A> struct is_integral;
+template <class A> struct is_signed;
+template <class A> struct is_unsigned;
+template <class A> struct is_floating_point;
+template <bool, class A = void> struct enable_if {};
+template <class A> struct enable_if<true, A> { typedef A type; };
+template <bool, class A, class B> struct conditional { typedef A type; };
+template <class A, class B> struct conditional<false, A, B> { typedef B type; };
+} }
+""",
+}
+
+
+class Resources(NamedTuple):
+    """What one form of a kernel needs."""
+
+    registers: int
+    """Of each thread."""
+    shared_bytes: int
+    """Of each block, without what a launch asks for."""
+
+
+class Assembled(NamedTuple):
+    """A source text, compiled."""
+
+    ptx: bytes
+    resources: dict[str, Resources]
+    """By the name of the kernel or its form."""
+
+
+def assemble(source: str, name: str, architecture: str) -> Assembled:
+    """Compile for an architecture such as 'sm_87'.
+
+    Raises:
+        Unsupported: NVRTC is not installed.
+        ModelError: the source does not compile; the compiler's log is in the message.
+    """
+    library = _library()
+    program = ctypes.c_void_p()
+    count = len(_HEADERS)
+    texts, names = (ctypes.c_char_p * count)(), (ctypes.c_char_p * count)()
+    for number, (header, text) in enumerate(_HEADERS.items()):
+        names[number], texts[number] = header, text
+    library.nvrtcCreateProgram(
+        ctypes.byref(program), source.encode(), f"{name}.cu".encode(), count, texts, names
+    )
+    try:
+        options = [f"--gpu-architecture={architecture}".encode(), b"-w"]
+        failed = library.nvrtcCompileProgram(
+            program, len(options), (ctypes.c_char_p * len(options))(*options)
+        )
+        if failed:
+            log = _text(library, "ProgramLog", program).rstrip(b"\0").decode(errors="replace")
+            raise ModelError(
+                f"kernel {name!r} does not compile for {architecture}; the compiler says: "
+                f"{log.strip()[:2000] or f'error {failed}'}"
+            )
+        ptx = _text(library, "PTX", program).rstrip(b"\0")
+        return Assembled(ptx, _resources(_text(library, "CUBIN", program)))
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def available() -> bool:
+    """Whether NVRTC is installed."""
+    return _library_path() is not None
+
+
+def _library_path() -> Path | None:
+    spec = importlib.util.find_spec("nvidia")
+    folders = (spec and spec.submodule_search_locations) or ()
+    found = [path for folder in folders for path in Path(folder).glob("*/lib/libnvrtc.so.*")]
+    return max(found, default=None)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    path = _library_path()
+    if path is None:
+        raise Unsupported(
+            "PTX needs NVRTC, which is not installed; run: pip install 'cotenant[ptx]'"
+        )
+    return ctypes.CDLL(str(path))
+
+
+def _text(library: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
+    """A result of NVRTC: ask for its size, then for itself."""
+    size = ctypes.c_size_t()
+    library[f"nvrtcGet{what}Size"](program, ctypes.byref(size))
+    content = ctypes.create_string_buffer(size.value)
+    library[f"nvrtcGet{what}"](program, content)
+    return content.raw
+
+
+class _Section(NamedTuple):
+    name: str
+    offset: int
+    length: int
+    link: int
+
+
+def _resources(elf: bytes) -> dict[str, Resources]:
+    """Read the sections of a 64-bit little-endian ELF file."""
+    sections = _sections(elf)
+    named = {section.name: section for section in sections}
+    symbols = named[".symtab"]
+    strings = sections[symbols.link]
+    shared = {
+        section.name.removeprefix(_SHARED): section.length
+        for section in sections
+        if section.name.startswith(_SHARED)
+    }
+    found = {}
+    for symbol, registers in _register_counts(elf, named[".nv.info"]):
+        name_at, *_ = struct.unpack_from("<I", elf, symbols.offset + 24 * symbol)
+        name = _string(elf, strings.offset + name_at)
+        found[name] = Resources(registers, shared.get(name, 0))
+    return found
+
+
+def _sections(elf: bytes) -> list[_Section]:
+    table, *_ = struct.unpack_from("<Q", elf, 40)
+    size, count, names_at = struct.unpack_from("<HHH", elf, 58)
+    rows = [struct.unpack_from("<IIQQQQII", elf, table + size * n) for n in range(count)]
+    names = rows[names_at][4]
+    return [_Section(_string(elf, names + row[0]), row[4], row[5], row[6]) for row in rows]
+
+
+def _register_counts(elf: bytes, about: _Section) -> Iterator[tuple[int, int]]:
+    """Symbol and registers of each kernel, from the list of attributes."""
+    position, end = about.offset, about.offset + about.length
+    while position < end:
+        form, attribute, size = struct.unpack_from("<BBH", elf, position)
+        position += 4
+        if form != _SIZED:
+            continue  # the value is in the place of the size
+        if attribute == _REGISTER_COUNT:
+            symbol, registers = struct.unpack_from("<II", elf, position)
+            yield symbol, registers
+        position += size
+
+
+def _string(elf: bytes, start: int) -> str:
+    return elf[start : elf.index(b"\0", start)].decode()

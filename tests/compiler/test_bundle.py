@@ -1,0 +1,123 @@
+"""A bundle comes back as it was written, and one that was changed in any way is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cotenant.compiler.bundle import write_bundle
+from cotenant.compiler.program import Target, parse_target
+from cotenant.core.errors import ModelError, WorkloadError
+from cotenant.device.bundle import MANIFEST, WEIGHTS, read_bundle, seal
+from tests.compiler.kernels import scale_program
+
+OPENCL = parse_target("opencl")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bundle(scale_program(), "hand", OPENCL, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def resealed(folder: Path, **changes: object) -> None:
+    """Edit the manifest and give it a hash that fits, as another version of us would."""
+    path = folder / MANIFEST
+    noted = json.loads(path.read_text())
+    del noted["sha256"]
+    path.write_text(seal({**noted, **changes}))
+
+
+def test_what_was_written_is_read(folder: Path) -> None:
+    bundle = read_bundle(folder, "opencl")
+    program = scale_program()
+    assert [step.arguments for step in bundle.manifest.steps] == [
+        s.arguments for s in program.steps
+    ]
+    assert bundle.manifest.kernels["scale"].rung == "preemptive"
+    assert bundle.manifest.kernels["waits"].rung == "unmodified"
+    assert "wait" in str(bundle.manifest.kernels["waits"].reason)
+    np.testing.assert_array_equal(bundle.weights["w"], program.constants["w"])
+    assert {path.name for path in folder.parent.iterdir()} == {"bundle"}
+
+
+def test_a_bundle_is_replaced_but_another_folder_is_not(folder: Path, tmp_path: Path) -> None:
+    write_bundle(scale_program(), "again", OPENCL, folder)
+    assert read_bundle(folder, "opencl").manifest.model == "again"
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "a.jpg").write_bytes(b"a")
+    with pytest.raises(ModelError, match="is no bundle"):
+        write_bundle(scale_program(), "hand", OPENCL, other)
+    assert (other / "a.jpg").read_bytes() == b"a"
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([MANIFEST, WEIGHTS, "kernels/scale.cl"]), st.randoms())
+def test_any_changed_byte_is_noticed(folder: Path, name: str, random) -> None:  # type: ignore[no-untyped-def]
+    content = (folder / name).read_bytes()
+    at = random.randrange(len(content))
+    changed = bytearray(content)
+    changed[at] ^= 1 << random.randrange(8)
+    (folder / name).write_bytes(changed)
+    before = read_noted(folder, content if name == MANIFEST else None)
+    try:
+        if read_noted(folder, bytes(changed) if name == MANIFEST else None) != before:
+            with pytest.raises(ModelError):
+                read_bundle(folder, "opencl")
+        elif name != MANIFEST:
+            with pytest.raises(ModelError, match="edited or damaged"):
+                read_bundle(folder, "opencl")
+    finally:
+        (folder / name).write_bytes(content)
+
+
+def read_noted(folder: Path, content: bytes | None) -> object:
+    """What a manifest says; spaces between its fields say nothing."""
+    if content is None:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "upgrade cotenant"),
+        ({"version": "1"}, "upgrade cotenant"),
+        ({"format": "other"}, "no manifest"),
+        ({"target": "cuda:sm_87"}, "compile it again with --target opencl"),
+        ({"files": {}}, "no hash"),
+        ({"arena_bytes": 8}, "leaves the arena"),
+        ({"steps": [{"kernel": "gone", "arguments": []}]}, "no kernel 'gone'"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_refusals_name_the_reason(folder: Path, changes: dict[str, object], message: str) -> None:
+    resealed(folder, **changes)
+    with pytest.raises(ModelError, match=message):
+        read_bundle(folder, "opencl")
+
+
+def test_missing_files(folder: Path, tmp_path: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="No such file"):
+        read_bundle(folder, "opencl")
+    with pytest.raises(ModelError, match="is no bundle"):
+        read_bundle(tmp_path / "nowhere", "opencl")
+
+
+@pytest.mark.parametrize("text", ["cuda", "cuda:87", "cuda:sm_", "metal", "", "opencl:1"])
+def test_unknown_targets(text: str) -> None:
+    with pytest.raises(WorkloadError, match="no target"):
+        parse_target(text)
+
+
+def test_targets_come_back() -> None:
+    assert str(parse_target("cuda:sm_90")) == "cuda:sm_90"
+    assert isinstance(parse_target("opencl"), Target)

@@ -1,0 +1,70 @@
+"""Elastic CUDA kernels compile for edge and server GPUs without one, and say what they need."""
+
+import pytest
+
+from cotenant.compiler.elastic import make_elastic
+from cotenant.compiler.nvrtc import assemble, available
+from cotenant.compiler.source import Language
+from cotenant.core.errors import ModelError
+
+pytestmark = pytest.mark.skipif(not available(), reason="needs NVRTC: pip install 'cotenant[ptx]'")
+
+SUMS = """
+template <class T> __device__ T twice(T x) { return x + x; }
+extern "C" __global__ void __launch_bounds__(64)
+sums(const float* __restrict__ x, float* y, int n) {
+  __shared__ float part[64];
+  extern __shared__ float extra[];
+  const unsigned int i = blockIdx.x * blockDim.x + threadIdx.x;
+  part[threadIdx.x] = i < n ? x[i] : 0.0f;
+  __syncthreads();
+  for (int half = 32; half > 0; half /= 2) {
+    if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
+    __syncthreads();
+  }
+  if (threadIdx.x > 0) return;
+  y[blockIdx.x] = twice(part[0]) / gridDim.x;
+}
+"""
+
+
+@pytest.mark.parametrize("architecture", ["sm_87", "sm_90"])
+def test_a_kernel_by_hand_in_three_forms(architecture: str) -> None:
+    made = make_elastic(SUMS, Language.CUDA)
+    assert [one.reason for one in made.kernels] == [None]
+    found = assemble(made.text, "sums", architecture)
+    for form in ("sums", "sums_static", "sums_preemptive"):
+        assert f".entry {form}(".encode() in found.ptx
+        assert 1 <= found.resources[form].registers <= 255
+    assert f".target {architecture}".encode() in found.ptx
+    assert found.resources["sums"].shared_bytes >= 4 * 64
+    claimed = found.resources["sums_preemptive"].shared_bytes
+    assert claimed > found.resources["sums_static"].shared_bytes
+
+
+def test_a_broken_kernel_brings_the_compilers_log() -> None:
+    with pytest.raises(ModelError, match=r"broken\.cu\(1\).*undefined") as caught:
+        assemble("__global__ void k() { nonsense(); }", "broken", "sm_87")
+    assert "sm_87" in str(caught.value)
+
+
+def test_kernels_of_a_compiled_model(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
+    from cotenant.compiler.lower import lower  # noqa: PLC0415
+    from cotenant.compiler.program import parse_target  # noqa: PLC0415
+    from cotenant.compiler.unit import UnitCache  # noqa: PLC0415
+    from tests.models import slow_model  # noqa: PLC0415
+
+    program = lower(
+        slow_model(tmp_path, size=64, depth=1),
+        parse_target("cuda:sm_87"),
+        shapes={},
+        batch=2,
+        cache=UnitCache(tmp_path),
+        tell=lambda what, done, total: None,
+    )
+    assert program.kernels
+    for kernel in program.kernels:
+        made = make_elastic(kernel.source, Language.CUDA)
+        found = assemble(made.text, kernel.name, "sm_87")
+        assert f"{kernel.name}_preemptive" in found.resources
