@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from cotenant.bench.arrivals import draw_arrivals
+from cotenant.core.arrivals import draw_arrivals
 from cotenant.bench.load import Driven, LoadGenerator, LoadPlan, Seen, TaskLoad
 from cotenant.bench.records import (
     ALONE,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.bench.arrivals import draw_arrivals, mean_rate_rps, read_trace
+from cotenant.core.arrivals import draw_arrivals, mean_rate_rps, read_trace
 from cotenant.core.errors import WorkloadError
 from cotenant.core.task import ClosedLoop, Periodic, Poisson, Trace
 
