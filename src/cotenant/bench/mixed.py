@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from cotenant.core.arrivals import draw_arrivals
 from cotenant.bench.load import Driven, LoadGenerator, LoadPlan, Seen, TaskLoad
 from cotenant.bench.records import (
     ALONE,
@@ -29,6 +28,7 @@ from cotenant.bench.records import (
 from cotenant.bench.scenarios import Scenario
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.bench.watchers import LaneKill, MemorySample, killed_lane, sampled_memory
+from cotenant.core.arrivals import draw_arrivals
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.task import ClosedLoop, Poisson, Task
