@@ -35,6 +35,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @forecast.policy_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def profile(
+    *,
     path: Path,
     out: Path,
     rounds: int,

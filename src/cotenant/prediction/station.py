@@ -113,13 +113,15 @@ def _preemptive(here: Sequence[Tenancy], rng: np.random.Generator) -> dict[str, 
     above: list[Stream] = []
     for _, group in groupby(critical, lambda one: one.task.priority):
         streams = _open(tuple(group), "cotenant")
-        stays |= _fcfs(streams, rng) if not above else _below(streams, above)
+        stays |= _interrupted(streams, above, rng)
         above += streams
     rest = [one for one in here if not one.task.critical]
-    return stays | (_best_effort(rest, above) if rest else {})
+    return stays | (_best_effort(rest, above, rng) if rest else {})
 
 
-def _best_effort(rest: Sequence[Tenancy], above: list[Stream]) -> dict[str, Stay]:
+def _best_effort(
+    rest: Sequence[Tenancy], above: list[Stream], rng: np.random.Generator
+) -> dict[str, Stay]:
     taken = sum(one.load for one in above)
     loops = [one for one in rest if one.rate_rps is None]
     streams = [one.stream for one in rest if one.rate_rps is not None]
@@ -128,7 +130,7 @@ def _best_effort(rest: Sequence[Tenancy], above: list[Stream]) -> dict[str, Stay
         return {one.task.name: Stay(unstable, "load over capacity", True, 0.0) for one in rest}
     stays: dict[str, Stay] = {}
     if len(streams) == 1 and not loops:
-        stays |= _below(streams, above)
+        stays |= _interrupted(streams, above, rng)
     elif streams:
         left = 1.0 - taken
         # Beside a closed loop there is always company: half of what is left.
@@ -169,16 +171,18 @@ def _fcfs(streams: Sequence[Stream], rng: np.random.Generator) -> dict[str, Stay
     return _named(streams, answers, "Lindley's recursion, sampled", exact=True)
 
 
-def _below(streams: Sequence[Stream], above: Sequence[Stream]) -> dict[str, Stay]:
+def _interrupted(
+    streams: Sequence[Stream], above: Sequence[Stream], rng: np.random.Generator
+) -> dict[str, Stay]:
     """Equals, first come first served, interrupted by all that is above them."""
+    if not above:
+        return _fcfs(streams, rng)
     exact = all(one.pattern is Pattern.POISSON for one in (*streams, *above))
     method = "M/G/1 preemptive-resume" + ("" if exact else " (periodic taken as Poisson)")
     felt = [*above, *streams]
     unstable = overload(felt)
     if unstable is not None:
         return _named(streams, [unstable] * len(streams), method, exact)
-    if not above:
-        return _named(streams, mg1.fcfs(streams), method, exact)
     higher = mg1.folded(above)
     eta = mg1.busy_transform(higher.rate_rps, higher.service.law.transform)
     merged = mg1.folded(felt)

@@ -96,10 +96,14 @@ async def measure(
         for task in workload.tasks
     )
     machine = LiveRuntime(workload.model_copy(update={"tasks": tasks[:1]}))
+    # A start that fails leaves nothing to close.
+    loads_s = [await _time_until_ready(machine, tasks[0].name, machine.start())]
     try:
+        for task in tasks[1:]:
+            loads_s.append(await _time_until_ready(machine, task.name, machine.load(task)))
         loaded = [
-            await _load(machine, workload, task, first=place == 0, rng=rng)
-            for place, task in enumerate(tasks)
+            await _introduce(machine, workload, task, load_s, rng)
+            for task, load_s in zip(tasks, loads_s, strict=True)
         ]
         settings = [_Setting([one], [guest]) for one in loaded for guest in one.guests]
         settings += [
@@ -139,11 +143,14 @@ async def _visit_in_rounds(
     progress(Progress(done, done, "done"))
 
 
-async def _load(
-    machine: LiveRuntime, workload: Workload, task: Task, *, first: bool, rng: np.random.Generator
+async def _introduce(
+    machine: LiveRuntime,
+    workload: Workload,
+    task: Task,
+    load_s: float,
+    rng: np.random.Generator,
 ) -> _Loaded:
-    starting = machine.start() if first else machine.load(task)
-    load_s = await _time_until_ready(machine, task.name, starting)
+    """Draw a task's inputs, and have it answer each once, so that its memory is complete."""
     signature = machine.served[task.name].signature
     if signature is None:
         raise ModelError(f"task {task.name!r} has no signature; it cannot be given inputs")
