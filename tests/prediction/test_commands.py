@@ -1,6 +1,7 @@
 """The commands: exit status, JSON, tables, the picture, and messages a person can act on."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -99,9 +100,7 @@ def test_capacity_of_one_task_and_of_a_workload_that_is_over_it(files):
     assert run(capacity, *files, "--task", "det").exit_code == 0
     with pytest.raises(WorkloadError, match="no task 'bulk' with periodic or poisson"):
         CliRunner().invoke(capacity, [*files, "--task", "bulk"], catch_exceptions=False)
-    text = WORKLOAD.replace("10/s", "60/s")
-    with open(files[0], "w", encoding="utf-8") as workload:
-        workload.write(text)
+    Path(files[0]).write_text(WORKLOAD.replace("10/s", "60/s"))
     result = run(capacity, *files)
     assert result.exit_code == 3
     assert "beyond it breaks: det: " in result.output
@@ -118,10 +117,10 @@ def test_tasks_come_and_go(files, tmp_path):
 
 
 def test_a_profile_from_elsewhere_needs_a_word(files):
-    content = json.loads(open(files[2], encoding="utf-8").read())
+    profile = Path(files[2])
+    content = json.loads(profile.read_text())
     content["machine"]["cores"] = 99
-    with open(files[2], "w", encoding="utf-8") as profile:
-        json.dump(content, profile)
+    profile.write_text(json.dumps(content))
     with pytest.raises(WorkloadError, match="cores was 99"):
         CliRunner().invoke(predict, files, catch_exceptions=False)
     assert run(predict, *files, "--any-machine").exit_code == 0

@@ -12,6 +12,7 @@ equals; best-effort: what is left, shared |
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -23,7 +24,11 @@ from cotenant.prediction.tenancy import Tenancy
 from cotenant.queueing import lindley, mg1, periodic, priority, sharing
 from cotenant.queueing.inversion import Complex
 from cotenant.queueing.law import Law, Part, total
+from cotenant.queueing.service import from_moments
 from cotenant.queueing.stream import Answer, Pattern, Sojourn, Stream, overload
+
+_FEW = 3
+"""Streams whose services are mixed as they are; of more, the mix is known by two moments."""
 
 
 class Stay(NamedTuple):
@@ -57,7 +62,7 @@ def _sequential(here: Sequence[Tenancy], rng: np.random.Generator) -> dict[str, 
 
 def _concurrent(here: Sequence[Tenancy], rng: np.random.Generator) -> dict[str, Stay]:
     streams = _open(here, "concurrent")
-    answers = sharing.processor_sharing(streams)
+    answers = _shared(streams)
     return _named(streams, answers, "M/G/1 processor sharing", exact=False)
 
 
@@ -102,7 +107,7 @@ def _class(members: Sequence[Tenancy]) -> Stream:
         # A closed loop always has a request waiting: a class that takes all it can get.
         service = loops[0].service
         return Stream(loops[0].task.name, 1.0 / service.mean_s, service)
-    return mg1.aggregate(_open(members, "priority-queue"))
+    return _merged(_open(members, "priority-queue"))
 
 
 def _preemptive(here: Sequence[Tenancy], rng: np.random.Generator) -> dict[str, Stay]:
@@ -135,11 +140,7 @@ def _best_effort(
         left = 1.0 - taken
         # Beside a closed loop there is always company: half of what is left.
         stretched = [_scaled(one, (2.0 if loops else 1.0) / left) for one in streams]
-        answers = (
-            [mg1.fcfs([one])[0] for one in stretched]
-            if loops
-            else sharing.processor_sharing(stretched)
-        )
+        answers = [mg1.fcfs([one])[0] for one in stretched] if loops else _shared(stretched)
         stays |= _named(stretched, answers, "processor sharing of what is left", exact=False)
     left = 1.0 - taken - sum(one.load for one in streams)
     weight = sum(one.task.priority for one in loops)
@@ -164,7 +165,7 @@ def _closed(loop: Tenancy, share: float, utilization: float) -> Stay:
 
 def _fcfs(streams: Sequence[Stream], rng: np.random.Generator) -> dict[str, Stay]:
     if all(one.pattern is Pattern.POISSON for one in streams):
-        return _named(streams, mg1.fcfs(streams), "M/G/1 first come first served", exact=True)
+        return _below(streams, [], "M/G/1 first come first served")
     if len(streams) == 1:
         return _named(streams, [periodic.alone(streams[0])], "D/G/1", exact=True)
     answers = lindley.fcfs(streams, rng)
@@ -179,27 +180,53 @@ def _interrupted(
         return _fcfs(streams, rng)
     exact = all(one.pattern is Pattern.POISSON for one in (*streams, *above))
     method = "M/G/1 preemptive-resume" + ("" if exact else " (periodic taken as Poisson)")
+    return _below(streams, above, method, exact)
+
+
+def _below(
+    streams: Sequence[Stream], above: Sequence[Stream], method: str, exact: bool = True
+) -> dict[str, Stay]:
+    """The work found is that of all classes down to this one; those above stretch all time."""
     felt = [*above, *streams]
     unstable = overload(felt)
     if unstable is not None:
         return _named(streams, [unstable] * len(streams), method, exact)
-    higher = mg1.folded(above)
-    eta = mg1.busy_transform(higher.rate_rps, higher.service.law.transform)
-    merged = mg1.folded(felt)
-    found = mg1.waiting_law(merged.rate_rps, merged.service)
+    merged = _merged(felt)
+    higher = [_merged(above)] if above else []
+    taken = sum(one.load for one in higher)
+    found = mg1.waiting_law(merged.rate_rps, merged.service).transform
 
     def excess(s: Complex) -> Complex:
-        return found.transform(s + higher.rate_rps * (1.0 - eta(s)))
+        if not higher:
+            return found(s)
+        eta = mg1.busy_transform(higher[0].rate_rps, higher[0].service.law.transform)
+        return found(s + higher[0].rate_rps * (1.0 - eta(s)))
 
-    waiting_s = found.mean_s / (1.0 - higher.load)
+    waiting_s = mg1.mean_waiting_s(merged.rate_rps, merged.service) / (1.0 - taken)
     waiting = Law((Part(1.0, 0.0, 1.0 - merged.load, waiting_s, excess),))
     stays = {}
     for one in streams:
-        law = total([waiting, priority.completion_law(one.service, [higher])])
-        mean_s = waiting_s + one.service.mean_s / (1.0 - higher.load)
+        law = total([waiting, priority.completion_law(one.service, higher)])
+        mean_s = waiting_s + one.service.mean_s / (1.0 - taken)
         answer = Sojourn(mean_s, mean_s - one.service.mean_s, merged.load, law)
         stays[one.name] = Stay(answer, method, exact)
     return stays
+
+
+def _shared(streams: Sequence[Stream]) -> Sequence[Answer]:
+    if len(streams) <= _FEW:
+        return sharing.processor_sharing(streams)
+    answers = []
+    for one in streams:
+        others = mg1.folded([other for other in streams if other is not one])
+        service = from_moments(one.service.mean_s, one.service.second_moment_s2)
+        answers.append(sharing.processor_sharing([replace(one, service=service), others])[0])
+    return answers
+
+
+def _merged(streams: Sequence[Stream]) -> Stream:
+    """One stream for all: exact for a few; of many, two moments of the mix say enough."""
+    return mg1.aggregate(streams) if len(streams) <= _FEW else mg1.folded(streams)
 
 
 def _open(here: Sequence[Tenancy], policy: str) -> list[Stream]:
@@ -221,4 +248,4 @@ def _named(
 
 
 def _scaled(stream: Stream, factor: float) -> Stream:
-    return Stream(stream.name, stream.rate_rps, stream.service.scaled(factor), stream.pattern)
+    return replace(stream, service=stream.service.scaled(factor))

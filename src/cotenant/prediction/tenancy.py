@@ -16,11 +16,11 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Periodic, Task
 from cotenant.core.workload import Workload
 from cotenant.profiling.profile import LEVELS, Alone, Beside, Profile, ServiceTime, Subject
-from cotenant.queueing.service import Service, deterministic, from_samples
+from cotenant.queueing.law import discrete
+from cotenant.queueing.service import Service, deterministic
 from cotenant.queueing.stream import Pattern, Stream
 
 _ROUNDS = 8
-_POINTS = (np.arange(200) + 0.5) / 200
 
 
 class Tenancy(NamedTuple):
@@ -88,13 +88,15 @@ def tenancies(
 
 
 def service_law(measured: ServiceTime) -> Service:
-    """The measured law: its quantiles joined by lines, scaled so that the mean is exact."""
-    if measured.quantiles_s[0] == measured.quantiles_s[-1]:
+    """The measured law: each cell between two quantiles stands at its middle, the mean is exact."""
+    quantiles_s = np.array(measured.quantiles_s)
+    if quantiles_s[0] == quantiles_s[-1]:
         return deterministic(measured.mean_s)
-    samples = np.interp(_POINTS, LEVELS, measured.quantiles_s)
-    shape = from_samples(samples * (measured.mean_s / samples.mean()))
-    # Lines cut the corners of the tail: the second moment is the measured one.
-    return Service(measured.mean_s, measured.second_moment_s2, shape.law)
+    weights = np.diff(LEVELS)
+    middle_s = (quantiles_s[1:] + quantiles_s[:-1]) / 2.0
+    values_s = middle_s * (measured.mean_s / float(middle_s @ weights))
+    # Middles cut the corners of the tail: the second moment is the measured one.
+    return Service(measured.mean_s, measured.second_moment_s2, discrete(values_s, weights))
 
 
 def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Tenancy:
