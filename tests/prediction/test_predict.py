@@ -236,3 +236,34 @@ def test_fifty_tasks_take_no_more_than_a_bounded_number_of_inversions(monkeypatc
     answer = predicted(tasks, made_up({"m": 0.01}))
     assert len(answer.tasks) == 50
     assert sum(calls) < 50 * 400
+
+
+def test_shared_rest_has_one_mean_however_many_share_it():
+    """Two tasks are computed exactly, twenty by two moments: the mean of sharing is the same."""
+    profile = made_up({"m": 0.01}, {("m", "m"): 2.0})
+    for count in (2, 20):
+        tasks = [task(f"t{n}", "m", 50.0 / count) for n in range(count)]
+        for one in predicted(tasks, profile).tasks:
+            assert one.mean_s == pytest.approx(0.01 / (1 - 0.5))
+            assert one.p50_s < one.p95_s < one.p99_s
+
+
+def test_a_closed_loop_beside_open_best_effort_work_gets_the_rest():
+    still, loop = predicted(
+        [task("open", "m", 20.0), task("loop", "m", None)],
+        made_up({"m": 0.01}, {("m", "m"): 2.0}),
+    ).tasks
+    assert loop.throughput_rps == pytest.approx((1 - 0.2) / 0.01)
+    assert still.mean_s >= 0.02  # it always has company
+
+
+def test_without_preemption_critical_work_waits_for_what_has_started():
+    tasks = [task("det", "m", 10.0, criticality="critical"), task("bulk", "n", None)]
+    times = {"m": 0.01, "n": 0.04}
+    profile = made_up(times, {("m", "n"): 1.0})
+    det = predicted(tasks, profile).tasks[0]
+    gated, loop = predicted(tasks, profile.model_copy(update={"preemptive": False})).tasks
+    work_s = (10.0 * 0.01**2 + 0.9 / 0.04 * 0.04**2) / 2
+    assert gated.mean_s == pytest.approx(0.01 + work_s / (1 - 0.1))
+    assert gated.mean_s > det.mean_s
+    assert loop.throughput_rps == pytest.approx(0.9 / 0.04)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cotenant.core.errors import Unsupported
-from cotenant.core.task import ClosedLoop
+from cotenant.core.task import ClosedLoop, Periodic
 from cotenant.prediction.tenancy import Tenancy
 from cotenant.queueing import lindley, mg1, periodic, priority, sharing
 from cotenant.queueing.inversion import Complex
@@ -29,6 +29,9 @@ from cotenant.queueing.stream import Answer, Pattern, Sojourn, Stream, overload
 
 _FEW = 3
 """Streams whose services are mixed as they are; of more, the mix is known by two moments."""
+
+_MANY = 8
+"""Periodic streams beyond which sampling their phases costs more than it tells."""
 
 
 class Stay(NamedTuple):
@@ -86,6 +89,8 @@ def _nonpreemptive(
     streams = [_class(members) for members in classes]
     answers = priority.nonpreemptive(streams)
     stays: dict[str, Stay] = {}
+    poisson = not any(isinstance(one.task.arrivals, Periodic) for one in here)
+    method = "M/G/1 non-preemptive priority" + ("" if poisson else " (periodic taken as Poisson)")
     left = 1.0 - sum(one.load for one in here)
     weight = sum(one.task.priority for one in here if one.rate_rps is None)
     for members, answer, merged in zip(classes, answers, streams, strict=True):
@@ -97,7 +102,7 @@ def _nonpreemptive(
             if isinstance(answer, Sojourn):
                 more_s = one.service.mean_s - merged.service.mean_s
                 own = answer._replace(mean_s=answer.mean_s + more_s)
-            stays[one.task.name] = Stay(own, "M/G/1 non-preemptive priority", len(members) == 1)
+            stays[one.task.name] = Stay(own, method, poisson and len(members) == 1)
     return stays
 
 
@@ -168,6 +173,9 @@ def _fcfs(streams: Sequence[Stream], rng: np.random.Generator) -> dict[str, Stay
         return _below(streams, [], "M/G/1 first come first served")
     if len(streams) == 1:
         return _named(streams, [periodic.alone(streams[0])], "D/G/1", exact=True)
+    if len(streams) > _MANY:
+        # The arrivals of many streams together look Poisson.
+        return _below(streams, [], "M/G/1 first come first served (periodic as Poisson)", False)
     answers = lindley.fcfs(streams, rng)
     return _named(streams, answers, "Lindley's recursion, sampled", exact=True)
 
@@ -214,13 +222,22 @@ def _below(
 
 
 def _shared(streams: Sequence[Stream]) -> Sequence[Answer]:
+    """Processor sharing; of many streams, each sojourn is the gamma law with its two moments."""
+    unstable = overload(streams)
+    if unstable is not None:
+        return [unstable] * len(streams)
     if len(streams) <= _FEW:
         return sharing.processor_sharing(streams)
+    merged = mg1.folded(streams)
+    slack = 1.0 - merged.load
+    need_s = np.array([one.service.mean_s for one in streams])
+    _, delay_variance_s2 = sharing.delay_moments(need_s, merged)
     answers = []
-    for one in streams:
-        others = mg1.folded([other for other in streams if other is not one])
-        service = from_moments(one.service.mean_s, one.service.second_moment_s2)
-        answers.append(sharing.processor_sharing([replace(one, service=service), others])[0])
+    for one, variance_s2 in zip(streams, delay_variance_s2, strict=True):
+        mean_s = one.service.mean_s / slack
+        own_s2 = one.service.scv * one.service.mean_s**2 / slack**2
+        stay = from_moments(mean_s, mean_s**2 + own_s2 + float(variance_s2))
+        answers.append(Sojourn(mean_s, mean_s - one.service.mean_s, merged.load, stay.law))
     return answers
 
 
