@@ -48,7 +48,8 @@ def capacity(
     predicted = forecast.predictor(profile_path, any_machine)
     found = largest(lambda factor: predicted(with_rates(workload, factor, task)))
     if picture is not None:
-        factors = np.linspace(0.05, 1.15, _POINTS) * (found.factor or 1.0)
+        limit = found.factor or 1.0
+        factors = np.append(np.linspace(0.05, 0.99, _POINTS), (1.0, 1.15)) * limit
         curve = [
             (float(factor), predicted(with_rates(workload, float(factor), task)))
             for factor in factors

@@ -5,12 +5,15 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from cotenant.core.errors import WorkloadError
 from cotenant.prediction.figures import Prediction
 
 _INK = "#333333"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_WIDE = 10.0
+"""Latencies that differ by more are drawn on a logarithmic axis."""
 
 
 def draw(curve: Sequence[tuple[float, Prediction]], limit: float, path: Path) -> None:
@@ -18,6 +21,7 @@ def draw(curve: Sequence[tuple[float, Prediction]], limit: float, path: Path) ->
     figure = Figure(figsize=(8.0, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
+    drawn_ms: list[float] = []
     for place, task in enumerate(one.task for one in curve[0][1].tasks):
         points = [
             (factor, one.p99_s * 1e3)
@@ -25,9 +29,13 @@ def draw(curve: Sequence[tuple[float, Prediction]], limit: float, path: Path) ->
             for one in prediction.tasks
             if one.task == task and one.p99_s is not None
         ]
+        drawn_ms += [latency_ms for _, latency_ms in points]
         if points:
             colour = _COLOURS[place % len(_COLOURS)]
             axes.plot(*zip(*points, strict=True), label=task, color=colour, linewidth=1.8)
+    if drawn_ms and max(drawn_ms) > _WIDE * min(drawn_ms):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.axvline(limit, color=_INK, linestyle="--", linewidth=0.9)
     axes.annotate(
         f"fits up to {limit:.3g}",
@@ -39,7 +47,6 @@ def draw(curve: Sequence[tuple[float, Prediction]], limit: float, path: Path) ->
         fontsize=9,
         color=_INK,
     )
-    axes.set_yscale("log")
     axes.set_xlabel("rate multiplier")
     axes.set_ylabel("predicted p99 (ms)")
     axes.spines[["top", "right"]].set_visible(False)
