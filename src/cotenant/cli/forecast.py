@@ -1,0 +1,92 @@
+"""What `predict`, `capacity` and `whatif` share: options go in, a predictor and tables come out."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cotenant.core.units import format_duration
+from cotenant.core.workload import Workload
+from cotenant.prediction.figures import Figures, Prediction
+from cotenant.prediction.predict import predict
+from cotenant.profiling.file import load_profile, origin
+from cotenant.profiling.subject import subject_of
+
+UNFIT = 3
+"""Exit status when something does not fit."""
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+workload_argument = click.argument("path", metavar="WORKLOAD", type=_FILE)
+profile_option = click.option(
+    "--profile", "profile_path", type=_FILE, required=True, help="From 'cotenant profile'."
+)
+any_machine_option = click.option(
+    "--any-machine", is_flag=True, help="Take a profile of another machine or version."
+)
+policy_option = click.option("--policy", help="Instead of the workload's own.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
+def predictor(profile_path: Path, any_machine: bool) -> Callable[[Workload], Prediction]:
+    """Predictions from a profile file, which is read and checked once."""
+    profile = load_profile(profile_path, None if any_machine else origin())
+    return lambda workload: predict(workload, profile, subject_of)
+
+
+def under(workload: Workload, policy: str | None) -> Workload:
+    """The workload under another policy, where one is named."""
+    return workload if policy is None else workload.model_copy(update={"policy": policy})
+
+
+def as_plain(prediction: Prediction) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "fits": prediction.fits,
+        "tasks": [one._asdict() for one in prediction.tasks],
+        "notes": list(prediction.notes),
+    }
+
+
+def show(prediction: Prediction) -> None:
+    """Print the table, the culprit of an overload, and what was not measured."""
+    console = Console(width=None if os.isatty(1) else 160)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("task", no_wrap=True)
+    for title in ("mean", "p50", "p95", "p99", "util", "rate", "in SLO", "dropped"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("binding", "method", ""):
+        table.add_column(title)
+    for one in prediction.tasks:
+        table.add_row(*_row(one))
+    console.print(table)
+    for culprit in dict.fromkeys(one.culprit for one in prediction.tasks if one.culprit):
+        console.print(
+            f"[red]unstable[/]: with {culprit!r} more work arrives than can be done; "
+            "lower its rate, or run it elsewhere"
+        )
+    for note in prediction.notes:
+        console.print(f"note: {note}")
+
+
+def time(value_s: float | None) -> str:
+    """A duration, or a dash where there is none."""
+    return "-" if value_s is None else format_duration(value_s)
+
+
+def _row(one: Figures) -> tuple[str, ...]:
+    return (
+        one.task,
+        *(time(value_s) for value_s in (one.mean_s, one.p50_s, one.p95_s, one.p99_s)),
+        f"{one.utilization:.2f}",
+        f"{one.throughput_rps:.3g}/s",
+        "-" if one.attainment is None else f"{one.attainment:.4f}",
+        f"{one.dropped:.2%}",
+        f"{one.binding} ({one.used:.0%})",
+        one.method,
+        "[green]fits[/]" if one.fits else "[red]does not fit[/]",
+    )

@@ -1,0 +1,85 @@
+"""`cotenant profile`: a workload comes in, a profile of it on this machine goes out."""
+
+import asyncio
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cotenant.cli import forecast
+from cotenant.core.units import format_bytes, format_duration
+from cotenant.pipeline import load
+from cotenant.profiling.file import save_profile
+from cotenant.profiling.measure import Effort, measure
+from cotenant.profiling.measure import Progress as Seen
+from cotenant.profiling.profile import Profile
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@forecast.workload_argument
+@click.option("-o", "--out", type=_FILE, required=True, help="File for the profile.")
+@click.option("--rounds", type=click.IntRange(3), default=10, show_default=True, help="At most.")
+@click.option("--requests", type=click.IntRange(5), default=20, show_default=True)
+@click.option(
+    "--tight",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.02,
+    show_default=True,
+    help="Relative error of a mean at which it is measured no more.",
+)
+@forecast.policy_option
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def profile(
+    *,
+    path: Path,
+    out: Path,
+    rounds: int,
+    requests: int,
+    tight: float,
+    policy: str | None,
+    seed: int,
+) -> None:
+    """Measure every task of WORKLOAD on this machine, alone and beside each other.
+
+    Leave the machine alone meanwhile. 'cotenant predict' reads the profile.
+    """
+    workload = forecast.under(load(path), policy)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        refresh_per_second=1,  # drawing must not take time from what is measured
+    ) as progress:
+        bar = progress.add_task("loading", total=None)
+
+        def seen(now: Seen) -> None:
+            progress.update(bar, description=now.doing, completed=now.done, total=now.total)
+
+        effort = Effort(requests, rounds, tight)
+        made = asyncio.run(measure(workload, effort, np.random.default_rng(seed), seen))
+    save_profile(made, out)
+    _show(made)
+    click.echo(f"Profile: {out}")
+
+
+def _show(made: Profile) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("model", "batch", "mean", "error", "overhead", "load", "memory"):
+        table.add_column(title, justify="left" if title == "model" else "right")
+    for one in made.alone:
+        table.add_row(
+            one.model,
+            str(one.batch),
+            format_duration(one.service.mean_s),
+            f"{one.relative_error:.1%}",
+            format_duration(one.overhead_s),
+            format_duration(one.load_s),
+            format_bytes(float(one.memory_bytes)),
+        )
+    Console().print(table)

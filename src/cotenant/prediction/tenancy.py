@@ -1,0 +1,172 @@
+"""A workload and its profile go in; each task's load and inflated service time come out.
+
+Interference beyond the sharing of cores (caches, memory bandwidth) stretches a service by
+1 + sum over the others of w (c - 1): c is the measured slowdown with what sharing explains
+taken out, w the fraction of time in which the other one runs. How long the others run depends
+on their own slowdown, so the equations are iterated to their fixed point.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from cotenant.core.arrivals import mean_rate_rps
+from cotenant.core.errors import WorkloadError
+from cotenant.core.task import Periodic, Task
+from cotenant.core.workload import Workload
+from cotenant.profiling.profile import LEVELS, Alone, Beside, Profile, ServiceTime, Subject
+from cotenant.queueing.law import discrete
+from cotenant.queueing.service import Service, deterministic
+from cotenant.queueing.stream import Pattern, Stream
+
+_ROUNDS = 8
+
+
+class Tenancy(NamedTuple):
+    """One task of the mix."""
+
+    task: Task
+    component: str | None
+    rate_rps: float | None
+    """`None` for closed-loop."""
+    alone: tuple[Alone, ...]
+    """By rising batch size."""
+    slowdown: float
+    service: Service
+    """Of one request beside the others."""
+
+    @property
+    def stream(self) -> Stream:
+        """Its open arrivals; a closed loop has none."""
+        if self.rate_rps is None:
+            raise WorkloadError(f"task {self.task.name!r} is closed-loop and has no rate")
+        periodic = isinstance(self.task.arrivals, Periodic)
+        pattern = Pattern.PERIODIC if periodic else Pattern.POISSON
+        return Stream(self.task.name, self.rate_rps, self.service, pattern)
+
+    @property
+    def load(self) -> float:
+        """Offered load; that of a closed loop is whatever the others leave, and counts as 0."""
+        return 0.0 if self.rate_rps is None else self.rate_rps * self.service.mean_s
+
+
+def tenancies(
+    workload: Workload,
+    profile: Profile,
+    subject_of: Callable[[Task, Workload], Subject],
+    overlapping: bool,
+) -> tuple[tuple[Tenancy, ...], tuple[str, ...]]:
+    """The tasks with their loads, and notes on pairs that were not measured.
+
+    Raises:
+        WorkloadError: a task has no arrivals, or the profile lacks its model.
+    """
+    subjects = {task.name: subject_of(task, workload) for task in workload.tasks}
+    default = workload.components[0].name if workload.components else None
+    calm = tuple(
+        _tenancy(task, profile.service_of(subjects[task.name], task), task.component or default)
+        for task in workload.tasks
+    )
+    if not overlapping:
+        return calm, ()
+    notes: list[str] = []
+    excess: dict[tuple[str, str], float] = {}
+    for one in calm:
+        for other in calm:
+            if one is other or one.component != other.component or _take_turns(one, other):
+                continue
+            pair = profile.beside_of(subjects[one.task.name], subjects[other.task.name])
+            if pair is None:
+                notes.append(
+                    f"{one.task.name!r} beside {other.task.name!r} was not measured; "
+                    "taken as without interference"
+                )
+            else:
+                excess[one.task.name, other.task.name] = _excess(one.task, other.task, pair)
+    return _inflated(calm, excess), tuple(notes)
+
+
+def service_law(measured: ServiceTime) -> Service:
+    """The measured law: each cell between two quantiles stands at its middle, the mean is exact."""
+    quantiles_s = np.array(measured.quantiles_s)
+    if quantiles_s[0] == quantiles_s[-1]:
+        return deterministic(measured.mean_s)
+    weights = np.diff(LEVELS)
+    middle_s = (quantiles_s[1:] + quantiles_s[:-1]) / 2.0
+    values_s = middle_s * (measured.mean_s / float(middle_s @ weights))
+    # Middles cut the corners of the tail: the second moment is the measured one.
+    return Service(measured.mean_s, measured.second_moment_s2, discrete(values_s, weights))
+
+
+def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Tenancy:
+    if task.arrivals is None:
+        raise WorkloadError(
+            f"task {task.name!r} has no arrivals, so its load is not known; add for example "
+            "'arrivals: {kind: poisson, rate: 20/s}'"
+        )
+    rate_rps = mean_rate_rps(task.arrivals)
+    return Tenancy(task, component, rate_rps, alone, 1.0, service_law(alone[0].service))
+
+
+def _take_turns(one: Tenancy, other: Tenancy) -> bool:
+    return one.task.critical and other.task.critical
+
+
+def _excess(task: Task, other: Task, pair: Beside) -> float:
+    """Slowdown, less one, for each unit of time that the other one runs; sharing taken out."""
+    if pair.busy <= 0.0:
+        return 0.0
+    if task.critical:
+        explained = 1.0
+    elif other.critical:
+        explained = 1.0 / max(1e-3, 1.0 - pair.busy)
+    else:
+        explained = 1.0 + pair.busy
+    return (pair.slowdown / explained - 1.0) / pair.busy
+
+
+def _inflated(
+    calm: tuple[Tenancy, ...], excess: Mapping[tuple[str, str], float]
+) -> tuple[Tenancy, ...]:
+    current = calm
+    for _ in range(_ROUNDS if excess else 0):
+        running = _running(current)
+        current = tuple(
+            _slowed(
+                one,
+                1.0
+                + sum(
+                    share * excess.get((one.task.name, name), 0.0)
+                    for name, share in running.items()
+                ),
+            )
+            for one in calm
+        )
+    return current
+
+
+def _running(mix: tuple[Tenancy, ...]) -> dict[str, float]:
+    """Fraction of time in which each task runs; best-effort: of what critical tasks leave."""
+    shares: dict[str, float] = {}
+    for component in {one.component for one in mix}:
+        here = [one for one in mix if one.component == component]
+        critical = min(0.99, sum(one.load for one in here if one.task.critical))
+        open_ended = min(1.0, sum(o.load for o in here if not o.task.critical) / (1 - critical))
+        loops = [one for one in here if one.rate_rps is None]
+        weight = sum(one.task.priority for one in loops)
+        for one in here:
+            if one.rate_rps is None:
+                shares[one.task.name] = (1.0 - open_ended) * one.task.priority / weight
+            elif one.task.critical:
+                shares[one.task.name] = min(1.0, one.load)
+            else:
+                shares[one.task.name] = min(1.0, one.load / (1.0 - critical))
+    return shares
+
+
+def _slowed(one: Tenancy, factor: float) -> Tenancy:
+    # Noise in the profile may look as if company made it faster; the guard bounds it above.
+    bound = one.task.slowdown_max if one.task.critical else float("inf")
+    factor = min(max(1.0, factor), bound)
+    return one._replace(slowdown=factor, service=one.service.scaled(factor))

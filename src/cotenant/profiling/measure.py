@@ -1,0 +1,236 @@
+"""A workload goes in, a `Profile` of this machine comes out: each task alone, each pair together.
+
+The settings are visited in rounds, one short visit each, so that a machine that drifts moves
+all of them alike. A setting whose interval is tight enough is not visited again.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cotenant.core.clock import MonotonicClock
+from cotenant.core.errors import ModelError
+from cotenant.core.task import Task
+from cotenant.core.workload import Workload
+from cotenant.device.cpu.scheduling import Rung, best_rung
+from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
+from cotenant.profiling.file import origin
+from cotenant.profiling.inputs import batches, draw_inputs
+from cotenant.profiling.memory import memory_bytes
+from cotenant.profiling.profile import Alone, Beside, Profile, Subject, service_time
+from cotenant.profiling.subject import subject_of
+from cotenant.profiling.visit import Guest, Stay, visit
+from cotenant.runtime.base import State
+from cotenant.runtime.live import LiveRuntime
+
+_LOOK_S = 0.002
+
+
+class Effort(NamedTuple):
+    """How much is measured."""
+
+    requests: int = 20
+    """Of each task in one visit."""
+    rounds: int = 10
+    """At most."""
+    tight: float = 0.02
+    """Relative error of the mean at which a setting is done."""
+
+
+class Progress(NamedTuple):
+    """How far a measurement is."""
+
+    done: int
+    total: int
+    """Visits, if no further setting is done early."""
+    doing: str
+
+
+class _Loaded(NamedTuple):
+    task: Task
+    subject: Subject
+    guests: tuple[Guest, ...]
+    """One for each batch size that is measured."""
+    load_s: float
+    memory_bytes: int
+
+
+class _Setting:
+    """One or two guests that are visited together, and what the visits gave so far."""
+
+    def __init__(self, loaded: Sequence[_Loaded], guests: Sequence[Guest]) -> None:
+        self.loaded = tuple(loaded)
+        self.guests = tuple(guests)
+        self.stays: list[list[Stay]] = []
+
+    @property
+    def name(self) -> str:
+        return " beside ".join(f"{one.task.name} ({one.rows})" for one in self.guests)
+
+    def rounds(self, place: int) -> list[Times]:
+        return [stays[place].service_s for stays in self.stays]
+
+    def error(self, rng: np.random.Generator) -> float:
+        return max(relative_error(self.rounds(place), rng) for place in range(len(self.guests)))
+
+
+async def measure(
+    workload: Workload,
+    effort: Effort,
+    rng: np.random.Generator,
+    progress: Callable[[Progress], None],
+) -> Profile:
+    """Run every task of the workload on this machine, alone and in pairs, without a network.
+
+    Raises:
+        ModelError: a task cannot be loaded.
+        ExecutionError: an inference failed.
+    """
+    # The guard would hold the others back, and hide what they do to a critical task.
+    tasks = tuple(
+        task.model_copy(update={"slowdown_max": math.inf, "deadline_s": None})
+        for task in workload.tasks
+    )
+    machine = LiveRuntime(workload.model_copy(update={"tasks": tasks[:1]}))
+    # A start that fails leaves nothing to close.
+    loads_s = [await _time_until_ready(machine, tasks[0].name, machine.start())]
+    try:
+        for task in tasks[1:]:
+            loads_s.append(await _time_until_ready(machine, task.name, machine.load(task)))
+        loaded = [
+            await _introduce(machine, workload, task, load_s, rng)
+            for task, load_s in zip(tasks, loads_s, strict=True)
+        ]
+        settings = [_Setting([one], [guest]) for one in loaded for guest in one.guests]
+        settings += [
+            _Setting(pair, [one.guests[0] for one in pair])
+            for pair in combinations(loaded, 2)
+            if _share_component(workload, pair[0].task, pair[1].task)
+        ]
+        await _visit_in_rounds(machine, settings, effort, rng, progress)
+    finally:
+        await machine.close()
+    here = origin()
+    return Profile(
+        policy=workload.policy,
+        preemptive=best_rung() is not Rung.GATED,
+        machine=dict(here.machine),
+        versions=dict(here.versions),
+        alone=_distinct_alone(settings, rng),
+        beside=_beside(settings),
+    )
+
+
+async def _visit_in_rounds(
+    machine: LiveRuntime,
+    settings: Sequence[_Setting],
+    effort: Effort,
+    rng: np.random.Generator,
+    progress: Callable[[Progress], None],
+) -> None:
+    open_settings, done = list(settings), 0
+    for round_number in range(effort.rounds):
+        total = done + len(open_settings) * (effort.rounds - round_number)
+        for setting in open_settings:
+            progress(Progress(done, total, setting.name))
+            setting.stays.append(await visit(machine, setting.guests, effort.requests))
+            done += 1
+        open_settings = [one for one in open_settings if one.error(rng) > effort.tight]
+    progress(Progress(done, done, "done"))
+
+
+async def _introduce(
+    machine: LiveRuntime,
+    workload: Workload,
+    task: Task,
+    load_s: float,
+    rng: np.random.Generator,
+) -> _Loaded:
+    """Draw a task's inputs, and have it answer each once, so that its memory is complete."""
+    signature = machine.served[task.name].signature
+    if signature is None:
+        raise ModelError(f"task {task.name!r} has no signature; it cannot be given inputs")
+    largest = task.batch.max_size if batches(signature) else 1
+    guests = tuple(
+        Guest(task, rows, draw_inputs(signature, rows, rng)) for rows in sorted({1, largest})
+    )
+    for guest in guests:
+        await visit(machine, [guest], 1)
+    return _Loaded(
+        task,
+        subject_of(task, workload),
+        guests,
+        load_s,
+        memory_bytes(machine.lane_pids()[task.name]),
+    )
+
+
+async def _time_until_ready(
+    machine: LiveRuntime, task: str, starting: Coroutine[Any, Any, None]
+) -> float:
+    # `starting` also learns a critical task's baseline, which is no part of loading it.
+    clock = MonotonicClock()
+    began_s = clock.now()
+    started = asyncio.create_task(starting)
+    while not started.done():
+        await asyncio.sleep(_LOOK_S)
+        served = machine.served.get(task)
+        if served is not None and served.state is State.READY:
+            break
+    load_s = clock.now() - began_s
+    await started
+    return load_s
+
+
+def _share_component(workload: Workload, one: Task, other: Task) -> bool:
+    default = workload.components[0].name if workload.components else None
+    return (one.component or default) == (other.component or default)
+
+
+def _distinct_alone(settings: Sequence[_Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
+    found: dict[tuple[Subject, int], Alone] = {}
+    for setting in settings:
+        if len(setting.guests) > 1:
+            continue
+        [loaded], [guest] = setting.loaded, setting.guests
+        overheads_s = [stays[0].overhead_s for stays in setting.stays]
+        error = relative_error(setting.rounds(0), rng)
+        found[loaded.subject, guest.rows] = Alone(
+            subject=loaded.subject,
+            batch=guest.rows,
+            model=guest.task.model,
+            service=service_time(pooled(setting.rounds(0))),
+            relative_error=error if math.isfinite(error) else 1.0,
+            overhead_s=median_of_means(overheads_s),
+            load_s=loaded.load_s,
+            memory_bytes=loaded.memory_bytes,
+        )
+    return tuple(found.values())
+
+
+def _beside(settings: Sequence[_Setting]) -> tuple[Beside, ...]:
+    alone_s = {
+        (one.guests[0].task.name, one.guests[0].rows): median_of_means(one.rounds(0))
+        for one in settings
+        if len(one.guests) == 1
+    }
+    found: dict[tuple[Subject, Subject], Beside] = {}
+    for setting in settings:
+        if len(setting.guests) < 2:
+            continue
+        for place, other in ((0, 1), (1, 0)):
+            guest, rounds = setting.guests[place], setting.rounds(place)
+            mean_s = median_of_means(rounds)
+            subject, neighbour = setting.loaded[place].subject, setting.loaded[other].subject
+            found[subject, neighbour] = Beside(
+                subject=subject,
+                other=neighbour,
+                n=sum(one.size for one in rounds),
+                slowdown=mean_s / alone_s[guest.task.name, guest.rows],
+                busy=float(np.median([stays[other].busy for stays in setting.stays])),
+            )
+    return tuple(found.values())

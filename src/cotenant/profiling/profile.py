@@ -1,0 +1,176 @@
+"""The nouns of a profile: measured figures go in, checked and frozen ones come out.
+
+Everything that a figure depends on stands beside it (graph, width, batch, criticality,
+machine, versions), so that a profile is never applied to something that it did not measure.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from cotenant.core.errors import WorkloadError
+from cotenant.core.task import Criticality, Noun, Task
+
+LEVELS = (0.0, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, 0.995, 1.0)
+"""Where the distribution of a service time is written down; 0 and 1 are its ends."""
+_ROUNDING = 1e-9
+
+
+class ServiceTime(Noun):
+    """How long one launch takes when nothing else runs."""
+
+    n: int = Field(ge=1)
+    mean_s: float = Field(gt=0, allow_inf_nan=False)
+    second_moment_s2: float = Field(gt=0, allow_inf_nan=False)
+    quantiles_s: tuple[float, ...] = Field(min_length=len(LEVELS), max_length=len(LEVELS))
+    """One for each of `LEVELS`."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "ServiceTime":
+        if self.second_moment_s2 < self.mean_s**2 * (1.0 - _ROUNDING):
+            raise ValueError(
+                f"second_moment_s2 {self.second_moment_s2:g} is under the square of mean_s "
+                f"{self.mean_s:g}; no time has such moments: measure the profile again"
+            )
+        quantiles = self.quantiles_s
+        if not all(0.0 < one < np.inf for one in quantiles) or list(quantiles) != sorted(quantiles):
+            raise ValueError(
+                "quantiles_s must be finite times over 0 that do not decrease: measure the "
+                "profile again"
+            )
+        if not quantiles[0] * (1 - _ROUNDING) <= self.mean_s <= quantiles[-1] * (1 + _ROUNDING):
+            raise ValueError(
+                f"mean_s {self.mean_s:g} lies outside of quantiles_s: measure the profile again"
+            )
+        return self
+
+
+class Subject(Noun):
+    """What was measured: a model as one task runs it."""
+
+    graph_hash: str = Field(min_length=1)
+    criticality: Criticality
+    width: int = Field(ge=1)
+    segments: int = Field(ge=1)
+
+
+class Alone(Noun):
+    """One model at one batch size with the machine to itself."""
+
+    subject: Subject
+    batch: int = Field(ge=1)
+    model: str
+    """The reference that it was measured by, for people."""
+    service: ServiceTime
+    relative_error: float = Field(ge=0, allow_inf_nan=False)
+    """Half the 95 % interval of the mean, over the mean."""
+    overhead_s: float = Field(ge=0, allow_inf_nan=False)
+    """Mean time in the machine before and after the service, with no queue."""
+    load_s: float = Field(ge=0, allow_inf_nan=False)
+    memory_bytes: int = Field(ge=0)
+    """Proportional share of the lane's memory."""
+
+
+class Beside(Noun):
+    """One model while another one kept the machine busy."""
+
+    subject: Subject
+    other: Subject
+    n: int = Field(ge=1)
+    slowdown: float = Field(gt=0, allow_inf_nan=False)
+    """Mean service time beside the other over mean service time alone."""
+    busy: float = Field(ge=0, le=1)
+    """Fraction of the time in which the other one was in service."""
+
+
+class Origin(NamedTuple):
+    """Where and with what figures are measured."""
+
+    machine: Mapping[str, str | int]
+    versions: Mapping[str, str]
+
+
+class Profile(Noun):
+    """All that was measured on one machine, under one policy's scheduling classes."""
+
+    version: Literal[1] = 1
+    policy: str
+    preemptive: bool
+    """The operating system let critical work interrupt best-effort work."""
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    alone: tuple[Alone, ...] = Field(min_length=1)
+    beside: tuple[Beside, ...] = ()
+
+    def service_of(self, subject: Subject, task: Task) -> tuple[Alone, ...]:
+        """What is known of a task alone, by rising batch size, from 1.
+
+        Criticality does not matter here: alone, a model takes the same time in every class.
+
+        Raises:
+            WorkloadError: the model was not measured with this width and these segments.
+        """
+        same = {"criticality": subject.criticality}
+        found = sorted(
+            (one for one in self.alone if one.subject.model_copy(update=same) == subject),
+            key=lambda one: one.batch,
+        )
+        if not found or found[0].batch != 1:
+            known = ", ".join(
+                sorted({f"{one.model} at {_form(one.subject)}" for one in self.alone})
+            )
+            raise WorkloadError(
+                f"the profile lacks task {task.name!r}: {task.model!r} at {_form(subject)}; it has "
+                f"{known}; run 'cotenant profile' with this task in the workload"
+            )
+        return tuple(found)
+
+    def beside_of(self, subject: Subject, other: Subject) -> Beside | None:
+        """What is known of one beside another; `None` if the pair was not measured."""
+        pairs = (one for one in self.beside if one.subject == subject and one.other == other)
+        return next(pairs, None)
+
+
+def service_time(samples_s: npt.ArrayLike) -> ServiceTime:
+    """Summary of service times.
+
+    >>> service_time([0.01, 0.03]).mean_s
+    0.02
+    """
+    samples = np.asarray(samples_s, dtype=np.float64)
+    mean_s = float(samples.mean())
+    return ServiceTime(
+        n=samples.size,
+        mean_s=mean_s,
+        second_moment_s2=max(float(np.mean(samples**2)), mean_s**2),
+        quantiles_s=tuple(np.maximum.accumulate(np.quantile(samples, LEVELS)).tolist()),
+    )
+
+
+def differences(profile: Profile, here: Origin) -> Sequence[str]:
+    """Why the profile does not speak of this machine; empty if it does."""
+    found = []
+    pairs: tuple[tuple[Mapping[str, str | int], Mapping[str, str | int]], ...] = (
+        (profile.machine, here.machine),
+        (profile.versions, here.versions),
+    )
+    for measured, now in pairs:
+        for key in sorted(measured.keys() | now.keys()):
+            then, there = measured.get(key), now.get(key)
+            if not _same(then, there):
+                found.append(f"{key} was {then!r} and is {there!r}")
+    return found
+
+
+def _same(then: str | int | None, now: str | int | None) -> bool:
+    # The kernel keeps a little memory for itself, not the same at each start.
+    if isinstance(then, int) and isinstance(now, int) and then > 1 << 20:
+        return abs(then - now) <= 0.02 * then
+    return then == now
+
+
+def _form(subject: Subject) -> str:
+    return f"width {subject.width}, {subject.segments} segment" + "s" * (subject.segments > 1)

@@ -1,0 +1,92 @@
+"""A running machine and one or two tasks go in; how long their launches took comes out.
+
+A best-effort task sends its next request at once, so that its neighbour always meets it. A
+critical one leaves a gap, as cameras do: back to back it would leave the other one nothing,
+and find its own caches warmer than in life.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cotenant.core.clock import MonotonicClock
+from cotenant.core.errors import ExecutionError
+from cotenant.core.record import Record
+from cotenant.core.request import Tensor
+from cotenant.core.task import Periodic, Poisson, Task
+from cotenant.runtime.live import LiveRuntime
+
+Times = npt.NDArray[np.float64]
+
+_LONGEST_GAP_S = 0.05
+_WARM_UP = 2
+"""Requests at the start of a visit that do not count."""
+
+
+class Guest(NamedTuple):
+    """One task of a visit, and what it is asked."""
+
+    task: Task
+    rows: int
+    inputs: Mapping[str, Tensor]
+
+
+class Stay(NamedTuple):
+    """What one guest's requests took."""
+
+    service_s: Times
+    overhead_s: Times
+    """Round trip in the same interpreter less the service."""
+    busy: float
+    """Fraction of the visit in which it was in service."""
+
+
+async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) -> list[Stay]:
+    """Let all guests send until each has been answered `requests` times.
+
+    Raises:
+        ExecutionError: an inference failed.
+    """
+    clock = MonotonicClock()
+    left = {guest.task.name: requests + _WARM_UP for guest in guests}
+
+    async def drive(guest: Guest) -> list[tuple[Record, float]]:
+        taken = []
+        while any(count > 0 for count in left.values()):
+            sent_s = clock.now()
+            answer = await machine.infer(guest.task.name, guest.inputs, rows=guest.rows)
+            if answer.error is not None:
+                raise ExecutionError(
+                    f"task {guest.task.name!r} cannot be measured: {answer.error}"
+                ) from answer.error
+            taken.append((answer.record, clock.now() - sent_s))
+            left[guest.task.name] -= 1
+            await asyncio.sleep(_gap_s(guest.task))
+        return taken
+
+    async with asyncio.TaskGroup() as group:
+        drives = [group.create_task(drive(guest)) for guest in guests]
+    return [_stay(one.result()) for one in drives]
+
+
+def _stay(taken: Sequence[tuple[Record, float]]) -> Stay:
+    service_s = np.array([record.service_s or 0.0 for record, _ in taken])
+    round_trip_s = np.array([trip_s for _, trip_s in taken])
+    lasted_s = taken[-1][0].end_s - taken[0][0].arrival_s
+    kept = slice(_WARM_UP, None)
+    return Stay(
+        service_s[kept],
+        np.maximum(round_trip_s - service_s, 0.0)[kept],
+        float(min(1.0, service_s.sum() / lasted_s)),
+    )
+
+
+def _gap_s(task: Task) -> float:
+    if not task.critical:
+        return 0.0
+    if isinstance(task.arrivals, Periodic | Poisson):
+        return min(_LONGEST_GAP_S, 1.0 / task.arrivals.rate_rps)
+    return _LONGEST_GAP_S

@@ -1,0 +1,139 @@
+"""The commands: exit status, JSON, tables, the picture, and messages a person can act on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cotenant.cli.capacity import capacity
+from cotenant.cli.predict import predict
+from cotenant.cli.profile import profile as profile_command
+from cotenant.cli.whatif import whatif
+from cotenant.core.errors import WorkloadError
+from cotenant.pipeline import load
+from cotenant.profiling.file import load_profile, origin, save_profile
+from cotenant.profiling.subject import subject_of
+from tests.models import scale_model
+from tests.prediction.made_up import made_up
+
+WORKLOAD = """
+tasks:
+  - name: det
+    model: det.onnx
+    criticality: critical
+    width: 1
+    slo: {latency: 50ms}
+    arrivals: {kind: poisson, rate: 10/s}
+  - name: bulk
+    model: bulk.onnx
+    width: 1
+    arrivals: {kind: closed-loop}
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Arguments of a command: a workload of two models, and a profile of this machine."""
+    path = tmp_path / "workload.yaml"
+    path.write_text(WORKLOAD)
+    for name, factor in (("det", 2.0), ("bulk", 3.0)):
+        scale_model(tmp_path, factor, name)
+    workload = load(path)
+    det, bulk = (subject_of(task, workload) for task in workload.tasks)
+    made = made_up({"det": 0.02, "bulk": 0.04}, machine=dict(origin().machine),
+                   versions=dict(origin().versions))  # fmt: skip
+    alone = tuple(
+        one.model_copy(update={"subject": subject})
+        for one, subject in zip(made.alone, (det, bulk), strict=True)
+    )
+    profile = tmp_path / "profile.json"
+    save_profile(made.model_copy(update={"alone": alone}), profile)
+    return [str(path), "--profile", str(profile)]
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(one) for one in arguments])
+
+
+def test_what_fits_ends_with_zero_and_says_every_figure(files):
+    result = run(predict, *files, "--json")
+    answer = json.loads(result.output)
+    assert (result.exit_code, answer["fits"]) == (0, True)
+    det, bulk = answer["tasks"]
+    assert det["mean_s"] == pytest.approx(0.02 + 10 * 0.02**2 / 2 / 0.8)
+    assert det["attainment"] > 0.99
+    assert bulk["throughput_rps"] == pytest.approx(0.8 / 0.04)
+    assert "not measured" in answer["notes"][0]
+
+
+def test_what_does_not_fit_ends_with_three_and_names_the_culprit(files):
+    faster = ["--set", "det.arrivals.rate=60/s"]
+    result = run(whatif, *files, *faster, "--json")
+    answer = json.loads(result.output)
+    assert (result.exit_code, answer["before"]["fits"], answer["after"]["fits"]) == (3, True, False)
+    assert answer["after"]["tasks"][0]["culprit"] == "det"
+    table = run(whatif, *files, *faster)
+    assert table.exit_code == 3
+    assert "fits -> does not fit" in table.output
+
+
+def test_the_table_shows_each_task_and_its_verdict(files):
+    result = run(predict, *files)
+    assert result.exit_code == 0
+    assert "M/G/1 first come first served" in result.output
+    assert result.output.count("fits") == 2
+
+
+def test_capacity_is_where_predict_changes_its_verdict(files, tmp_path):
+    picture = tmp_path / "curve.png"
+    result = run(capacity, *files, "--json", "--picture", picture)
+    factor = json.loads(result.output)["factor"]
+    assert result.exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for share, status in ((0.999, 0), (1.02, 3)):
+        rate = f"det.arrivals.rate={10 * factor * share}/s"
+        assert run(whatif, *files, "--set", rate).exit_code == status
+
+
+def test_capacity_of_one_task_and_of_a_workload_that_is_over_it(files):
+    assert run(capacity, *files, "--task", "det").exit_code == 0
+    with pytest.raises(WorkloadError, match="no task 'bulk' with periodic or poisson"):
+        CliRunner().invoke(capacity, [*files, "--task", "bulk"], catch_exceptions=False)
+    Path(files[0]).write_text(WORKLOAD.replace("10/s", "60/s"))
+    result = run(capacity, *files)
+    assert result.exit_code == 3
+    assert "beyond it breaks: det: " in result.output
+
+
+def test_tasks_come_and_go(files, tmp_path):
+    more = tmp_path / "more.yaml"
+    more.write_text("tasks: [{name: more, model: det.onnx, width: 1, criticality: critical, "
+                    "arrivals: {kind: poisson, rate: 5/s}}]")  # fmt: skip
+    result = run(whatif, *files, "--add", more, "--remove", "bulk", "--json")
+    after = json.loads(result.output)["after"]["tasks"]
+    assert [one["task"] for one in after] == ["det", "more"]
+    assert after[0]["mean_s"] == pytest.approx(0.02 + 15 * 0.02**2 / 2 / 0.7)
+
+
+def test_a_profile_from_elsewhere_needs_a_word(files):
+    profile = Path(files[2])
+    content = json.loads(profile.read_text())
+    content["machine"]["cores"] = 99
+    profile.write_text(json.dumps(content))
+    with pytest.raises(WorkloadError, match="cores was 99"):
+        CliRunner().invoke(predict, files, catch_exceptions=False)
+    assert run(predict, *files, "--any-machine").exit_code == 0
+
+
+def test_a_measured_profile_predicts_the_workload_it_came_from(files, tmp_path):
+    out = tmp_path / "measured.json"
+    result = run(
+        profile_command, files[0], "-o", out, "--rounds", 3, "--requests", 5, "--tight", 1.0
+    )
+    assert result.exit_code == 0, result.output
+    assert str(out) in result.output
+    assert len(load_profile(out, origin()).beside) == 2
+    answer = json.loads(run(predict, files[0], "--profile", out, "--json").output)
+    assert answer["notes"] == []
+    assert all(one["mean_s"] > 0.0 for one in answer["tasks"])

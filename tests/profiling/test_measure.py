@@ -1,0 +1,76 @@
+"""The measurement on tiny models: every figure is there, and says what it should about others."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from cotenant.core.errors import ModelError
+from cotenant.core.model import Signature, TensorSpec
+from cotenant.core.task import Task
+from cotenant.core.workload import Workload
+from cotenant.profiling.inputs import batches, draw_inputs
+from cotenant.profiling.measure import Effort, measure
+from cotenant.profiling.subject import subject_of
+from tests.models import scale_model, slow_model
+
+THOROUGH = Effort(requests=3, rounds=3, tight=0.0)
+
+
+def measured(workload, effort=THOROUGH, progress=lambda seen: None):
+    rng = np.random.default_rng(0)
+    return asyncio.run(measure(workload, effort, rng, progress))
+
+
+@pytest.fixture
+def workload(tmp_path):
+    fast = {"kind": "periodic", "rate": "200/s"}
+    return Workload(
+        tasks=(
+            Task(name="det", model=str(scale_model(tmp_path)), criticality="critical",
+                 arrivals=fast),
+            Task(name="bulk", model=str(slow_model(tmp_path, 64, 2)), batch={"max_size": 4}),
+        )
+    )  # fmt: skip
+
+
+def test_every_task_is_measured_alone_and_every_pair_both_ways(workload):
+    seen = []
+    profile = measured(workload, progress=seen.append)
+    det, bulk = (subject_of(task, workload) for task in workload.tasks)
+    assert {(one.subject, one.batch) for one in profile.alone} == {(det, 1), (bulk, 1), (bulk, 4)}
+    assert {(one.subject, one.other) for one in profile.beside} == {(det, bulk), (bulk, det)}
+    assert all(one.service.n == 9 for one in profile.alone if one.subject == det)
+    assert all(one.memory_bytes > 1 << 20 and one.load_s > 0.0 for one in profile.alone)
+    # Three rounds of four settings: the bar starts at 0, never goes back, and ends full.
+    done = [one.done for one in seen]
+    assert done == sorted(done) == list(range(13))
+    assert {one.total for one in seen} == {12}
+
+
+def test_settings_that_are_tight_enough_are_visited_no_more(workload):
+    seen = []
+    alone = workload.model_copy(update={"tasks": workload.tasks[:1]})
+    profile = measured(alone, Effort(requests=2, rounds=50, tight=10.0), seen.append)
+    assert profile.alone[0].service.n == 2 * 3  # an interval needs three rounds
+    assert (seen[-1].done, seen[-1].total) == (3, 3)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_nothing_behind(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"broken\.onnx"):
+        measured(Workload(tasks=[Task(name="a", model=str(tmp_path / "broken.onnx"))]))
+
+
+def test_free_axes_get_lengths_and_every_type_gets_values():
+    specs = [
+        TensorSpec("image", "float32", (None, 3, None, None)),
+        TensorSpec("ids", "int64", (None, None)),
+        TensorSpec("mask", "bool", (2,)),
+        TensorSpec("text", "object", (None,)),
+    ]
+    drawn = draw_inputs(Signature(tuple(specs), ()), 5, np.random.default_rng(0))
+    assert [one.shape for one in drawn.values()] == [(5, 3, 224, 224), (5, 16), (2,), (5,)]
+    assert [str(one.dtype) for one in drawn.values()] == ["float32", "int64", "bool", "object"]
+    assert not batches(Signature(tuple(specs), ()))
+    assert batches(Signature(tuple(specs[:2]), ()))
