@@ -65,6 +65,7 @@ def test_it_answers_and_records(served):
         assert {one.state for one in machine.served.values()} == {State.READY}
         answer = await machine.infer("det", X)
         np.testing.assert_array_equal(answer.outputs["y"], 2 * X["x"])
+        await asyncio.sleep(0)  # records follow their answers
         assert records == [answer.record]
         assert answer.record.arrival_s <= answer.record.start_s <= answer.record.end_s
         with pytest.raises(NotFound, match="Request for unknown model"):
@@ -133,6 +134,7 @@ def test_a_client_that_goes_away_frees_its_place(served):
         await asyncio.gather(*waiting, return_exceptions=True)
         assert machine.queued("slow") == 0
         assert (await running).error is None
+        await asyncio.sleep(0)
         cancelled = [record for record in records if record.outcome is Outcome.CANCELLED]
         assert len(cancelled) == 3
 

@@ -88,7 +88,7 @@ class GrpcClient:
 
     def call(self) -> None:
         try:
-            self._infer(self._request, timeout=_TIMEOUT_S)
+            self._infer(self._request)
         except grpc.RpcError as error:
             raise ExecutionError(f"the server refused: {error}; read its log") from error
 

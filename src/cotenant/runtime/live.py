@@ -19,6 +19,7 @@ from cotenant.core.errors import (
 )
 from cotenant.core.hardware import allowed_cores
 from cotenant.core.model import Signature
+from cotenant.core.record import Record
 from cotenant.core.request import Answer, Tensors
 from cotenant.core.task import Task
 from cotenant.core.units import format_duration
@@ -236,12 +237,16 @@ class LiveRuntime:
             self._timer = self._loop.call_later(max(0.0, wake_s - self._clock.now()), self._step)
 
     def _answered(self, answer: Answer) -> None:
-        if answer.request.id not in self._probes:
-            for listener in self._listeners:
-                listener(answer.record)
         future = self._waiting.get(answer.request.id)
         if future is not None and not future.done():
             future.set_result(answer)
+        if answer.request.id not in self._probes:
+            # Behind the answer, which a client waits for.
+            self._loop.call_soon(self._publish, answer.record)
+
+    def _publish(self, record: Record) -> None:
+        for listener in self._listeners:
+            listener(record)
 
     def _on_event(self, event: Event) -> None:
         if self._served[event.task].state is State.UNLOADED:
