@@ -243,7 +243,7 @@ def test_an_oversized_chunked_body_is_refused(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "says"),
     [
-        (gzip.compress(b" " * (2 << 20)), "gzip", 413, "unpacked"),
+        (gzip.compress(b" " * (2 << 20), mtime=0), "gzip", 413, "unpacked"),
         (gzip.compress(GOOD, mtime=0)[:-9], "gzip", 400, "truncated"),
         (gzip.compress(GOOD, mtime=0) + b"more", "gzip", 400, "behind its end"),
         (b"not gzip", "gzip", 400, "not valid gzip"),
