@@ -113,6 +113,12 @@ def test_cotenant_waits_a_moment_for_a_needy_client_that_is_about_to_return():
     assert launched("cotenant", snapshot(rich, poor), now_s=10.1) == ["rich"]
 
 
+def test_cotenant_does_not_wait_for_a_needy_task_whose_lane_is_being_restarted():
+    rich = view("rich", consumed_s=5.0)
+    dead = view("dead", ready=False, consumed_s=1.0)
+    assert launched("cotenant", snapshot(rich, dead), now_s=10.0) == ["rich"]
+
+
 def test_cotenant_passes_the_guards_wish_on_once():
     less = Allowance(1, 0.5)
     assert policy_by_name("cotenant").decide(snapshot(allowance=less), 0.0) == (Limit("cpu", less),)

@@ -82,9 +82,9 @@ class Cotenant:
         neediest_s = min(
             view.consumed_s
             for view in snapshot.tasks
-            if (view.queued or view.running or now_s < view.idle_since_s + self.anticipation_s)
-            and view.component == place.component.name
+            if view.component == place.component.name
             and not view.critical
+            and self._wants_service(view, now_s)
         )
         for view in sorted(waiting, key=_need):
             if view.consumed_s > neediest_s + self.slack_s:
@@ -96,6 +96,16 @@ class Cotenant:
                 free -= 1
                 if not free:
                     return
+
+
+    def _wants_service(self, view: TaskView, now_s: float) -> bool:
+        """It waits and could start, or runs, or its client is about to send the next request.
+
+        A task whose lane is being restarted is none of these: nobody waits for it.
+        """
+        if view.queued and view.ready:
+            return True
+        return view.running > 0 or now_s < view.idle_since_s + self.anticipation_s
 
 
 def _critical(
