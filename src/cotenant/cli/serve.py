@@ -179,7 +179,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     if log_format == "json":
         logging.getLogger("cotenant").info("loading %s", names)
     else:
-        click.echo(f"loading {names or 'nothing yet'} (a model of the zoo is drawn first)", err=True)
+        click.echo(f"loading {names or 'nothing yet'} ...", err=True)
 
     def on_ready(ports: Ports) -> None:
         _announce(runtime, settings, ports, as_json=log_format == "json")
