@@ -179,7 +179,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     if log_format == "json":
         logging.getLogger("cotenant").info("loading %s", names)
     else:
-        click.echo(f"loading {names or 'nothing yet'} ...", err=True)
+        click.echo(f"loading {names or 'nothing yet'} ...")
 
     def on_ready(ports: Ports) -> None:
         _announce(runtime, settings, ports, as_json=log_format == "json")
