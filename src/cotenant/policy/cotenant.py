@@ -97,7 +97,6 @@ class Cotenant:
                 if not free:
                     return
 
-
     def _wants_service(self, view: TaskView, now_s: float) -> bool:
         """It waits and could start, or runs, or its client is about to send the next request.
 

@@ -2,7 +2,8 @@
 
 One `step()` is receive, expire, decide, act, record. The same coordinator drives real
 devices on the machine's clock and `device/null` on a virtual one; it never blocks, never
-sleeps, and knows of time only what its clock says.
+sleeps, and knows of time only what its clock says. It stays one file of some 400 lines,
+because every line of it keeps one promise: each request is answered, exactly once.
 """
 
 import heapq
@@ -24,7 +25,6 @@ from cotenant.core.request import Answer, Request, Tensors
 from cotenant.core.task import OnFull, Task
 from cotenant.core.units import format_duration
 from cotenant.device.base import (
-    Allowance,
     Completed,
     Device,
     Event,
@@ -33,17 +33,21 @@ from cotenant.device.base import (
     LoadFailed,
 )
 from cotenant.policy.base import (
-    ComponentView,
     Launch,
     Limit,
     Policy,
-    Running,
     Snapshot,
     TaskView,
     Wake,
 )
 from cotenant.runtime.guard import Guard
+from cotenant.runtime.place import Place
 from cotenant.runtime.tenant import Flight, Tenant
+
+_RELAX_EVERY_S = 0.25
+"""While best-effort work is held back, how often to ask whether it still has to be."""
+_CREDIT_S = 0.25
+"""Service that a task may catch up on after it was idle; more would starve the others."""
 
 
 class Coordinator:
@@ -67,7 +71,7 @@ class Coordinator:
         self._answer = answer
         self._on_event = on_event
         self._tenants: dict[str, Tenant] = {}
-        self._places = {one.name: _Place(one) for one in device.components}
+        self._places = {one.name: Place(one) for one in device.components}
         self._ids = itertools.count(1)
         self._expiries: list[tuple[float, int, str]] = []
         self._views: dict[str, TaskView] = {}
@@ -376,7 +380,7 @@ class Coordinator:
 
     # --- small rules -----------------------------------------------------------------------
 
-    def _placed(self, task: Task) -> "_Place":
+    def _placed(self, task: Task) -> Place:
         if task.component is None:
             return next(iter(self._places.values()))
         return self._places[task.component]
@@ -401,60 +405,3 @@ class Coordinator:
             due_s = start_by_s if due_s is None else min(due_s, start_by_s)
         if due_s is not None:
             heapq.heappush(self._expiries, (due_s, request.id, request.task))
-
-
-_RELAX_EVERY_S = 0.25
-"""While best-effort work is held back, how often to ask whether it still has to be."""
-_CREDIT_S = 0.25
-"""Service that a task may catch up on after it was idle; more would starve the others."""
-
-
-class _Place:
-    """What runs on one component, and what it was told."""
-
-    def __init__(self, component: Component) -> None:
-        self.component = component
-        self.width = component.width
-        self.allowance = self.limit = Allowance(component.width, 1.0)
-        self.running: dict[str, Running] = {}
-        self._best_effort_start_s = 0.0
-        self._view: ComponentView | None = None
-        """What policies see; `None` when something that it shows has changed."""
-
-    def start(self, tenant: Tenant, flight: Flight, now_s: float) -> None:
-        task = tenant.task
-        self.running[task.name] = Running(
-            task.name, tenant.critical, task.priority, tenant.width, len(flight.requests), now_s
-        )
-        if not tenant.critical:
-            self._best_effort_start_s = now_s
-        self._view = None
-
-    def end(self, task: str) -> None:
-        self.running.pop(task, None)
-        self._view = None
-
-    def hold(self, limit: Allowance) -> None:
-        self.limit = limit
-        self._view = None
-
-    @property
-    def held(self) -> bool:
-        """Best-effort work may not use everything here."""
-        return self.limit.width < self.width or self.limit.duty < 1.0
-
-    def allow(self, allowance: Allowance) -> None:
-        if allowance != self.allowance:
-            self.allowance = allowance
-            self._view = None
-
-    def view(self) -> ComponentView:
-        if self._view is None:
-            self._view = ComponentView(
-                self.component,
-                tuple(self.running.values()),
-                self._best_effort_start_s,
-                self.allowance,
-                self.limit,
-            )
-        return self._view
