@@ -1,0 +1,91 @@
+"""What an elastic device asks before each best-effort kernel: a `Moment` goes in, a `Shard` comes out.
+
+Kernels are far shorter than the way to the coordinator and back, so the coordinator decides
+who runs, and the device, with the rule that the policy gave it, how: which form of a kernel,
+how many tiles, how wide. A rule is pure and frozen: it can be sent to the interpreter that
+holds the device, and tested as data.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+
+class Form(StrEnum):
+    """How a kernel is launched."""
+
+    PLAIN = "plain"
+    """As it was compiled: all tiles, in the device's order."""
+    STATIC = "static"
+    """A range of tiles on `width` physical blocks; runs to its end."""
+    PREEMPTIVE = "preemptive"
+    """Tiles are claimed one by one until all are done or the pause word is set."""
+
+
+class DeviceView(NamedTuple):
+    """What a kernel can occupy."""
+
+    units: int
+    """Multiprocessors, or compute units."""
+    unit_threads: int
+    """Threads that one of them holds at a time."""
+
+
+class KernelView(NamedTuple):
+    """One kernel as a rule sees it."""
+
+    name: str
+    tiles: int
+    """Logical blocks of the whole kernel."""
+    threads: int
+    """Threads of one block."""
+    elastic: bool
+    """Whether it has the forms other than plain."""
+    alone_s: float | None
+    """Time of the whole kernel in its plain form alone; `None` while unknown."""
+    memory_bound: bool | None
+    """Whether memory traffic limits it, rather than arithmetic; `None` while unknown."""
+
+
+class Moment(NamedTuple):
+    """Everything the launch of a best-effort kernel may depend on."""
+
+    device: DeviceView
+    kernel: KernelView
+    """The best-effort kernel that comes next."""
+    done: int
+    """Tiles of it that are complete."""
+    critical: KernelView | None
+    """The critical kernel that runs or comes next; `None` when no critical work is on the device."""
+    critical_left_s: float | None
+    """Until that critical kernel ends; `None` when none runs or it is unknown."""
+    next_critical_s: float | None
+    """Until the next critical request that is known to come; `None` when none is known."""
+    in_flight: int
+    """Best-effort shards on the device."""
+    width: int
+    """Physical blocks that the guard allows best-effort work beside critical work."""
+
+
+class Shard(NamedTuple):
+    """One launch of a best-effort kernel."""
+
+    form: Form
+    tiles: int
+    """How many of the tiles that are left."""
+    width: int
+    """Physical blocks; without meaning for the plain form."""
+
+
+class Sharing(Protocol):
+    """How best-effort kernels share the device with critical ones."""
+
+    @property
+    def pauses(self) -> bool:
+        """Whether critical work that arrives sets the pause word."""
+
+    @property
+    def critical_first(self) -> bool:
+        """Whether critical kernels go to a queue of higher priority, where the device has one."""
+
+    def next_shard(self, moment: Moment) -> Shard | None:
+        """The next launch, or `None`: wait until critical work ends or changes kernel."""
