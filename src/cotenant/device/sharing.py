@@ -1,4 +1,4 @@
-"""What an elastic device asks before each best-effort kernel: a `Moment` goes in, a `Shard` comes out.
+"""A `Moment` goes in, a `Shard` comes out: what an elastic device asks before each launch.
 
 Kernels are far shorter than the way to the coordinator and back, so the coordinator decides
 who runs, and the device, with the rule that the policy gave it, how: which form of a kernel,
@@ -55,7 +55,7 @@ class Moment(NamedTuple):
     done: int
     """Tiles of it that are complete."""
     critical: KernelView | None
-    """The critical kernel that runs or comes next; `None` when no critical work is on the device."""
+    """The critical kernel that runs or comes next; `None` without critical work on the device."""
     critical_left_s: float | None
     """Until that critical kernel ends; `None` when none runs or it is unknown."""
     next_critical_s: float | None
