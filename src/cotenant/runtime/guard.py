@@ -37,8 +37,13 @@ class GuardSettings:
     """Calm windows before best-effort work is given more."""
     quiet_s: float = 1.0
     """Without a critical request for so long, there is nothing to protect."""
-    futile_windows: int = 4
-    """Windows at the last step, without relief, after which the cause must lie elsewhere."""
+    trial_steps: int = 2
+    """Steps down after which critical work must have felt some relief."""
+    relief: float = 0.25
+    """Fraction of the excess that has to be gone by then; else the cause lies elsewhere."""
+    rest_windows: int = 8
+    """Windows over the bound that are let pass after that; twice as many each time again."""
+    rest_most: int = 128
 
 
 class Guard:
@@ -94,23 +99,32 @@ class Guard:
         step = self._step.get(component, 0)
         if slowdown > bound:
             watched.calm = 0
+            if watched.rest:
+                watched.rest -= 1
+                return
             watched.strikes += 1
             if watched.strikes < settings.strikes:
                 return
-            last = step >= LADDER_STEPS - 1
-            watched.futile = watched.futile + 1 if last else 0
-            # Nothing is gained by starving the others for what they do not cause.
-            self._step[component] = (
-                0 if watched.futile >= settings.futile_windows else min(step + 1, LADDER_STEPS - 1)
-            )
+            if watched.strikes == settings.strikes:
+                watched.worst, watched.from_step = slowdown, step
+            tried = step - watched.from_step >= settings.trial_steps
+            if tried and not self._relieved(watched.worst, slowdown):
+                # Nothing is gained by starving the others for what they do not cause.
+                self._step[component] = watched.from_step
+                watched.give_up()
+                return
+            self._step[component] = min(step + 1, LADDER_STEPS - 1)
             return
         watched.strikes = 0
         if slowdown <= 1.0 + (bound - 1.0) * settings.margin:
-            watched.futile = 0
+            watched.rest, watched.next_rest = 0, settings.rest_windows
             watched.calm += 1
             if watched.calm >= settings.calm_windows:
                 watched.calm = 0
                 self._step[component] = max(step - 1, 0)
+
+    def _relieved(self, worst: float, slowdown: float) -> bool:
+        return worst - slowdown >= self._settings.relief * (worst - 1.0)
 
 
 _DUTIES = (0.5, 0.25, 0.1, 0.05)
@@ -142,7 +156,19 @@ class _Watched:
         self.slowdown: float | None = None
         self.strikes = 0
         self.calm = 0
-        self.futile = 0
+        self.worst = 1.0
+        """Slowdown at which best-effort work was first given less..."""
+        self.from_step = 0
+        """... and the step at which it stood then."""
+        self.rest = 0
+        """Windows over the bound that are still to be let pass."""
+        self.next_rest = settings.rest_windows
+
+    def give_up(self) -> None:
+        """Leave best-effort work alone for a while, and for longer the next time."""
+        self.strikes = 0
+        self.rest = self.next_rest
+        self.next_rest = min(2 * self.next_rest, self._settings.rest_most)
 
     def alone(self, service_s: float) -> None:
         self._alone_s.append(service_s)
