@@ -171,3 +171,19 @@ def test_a_level_goes_before_the_levels_behind_it():
     first = [(0.0, "ocr", {"level": 3}), (0.001, "ocr", {"level": 3})]
     world.run([*first, (0.002, "ocr", {}), (0.003, "ocr", {"level": 1})])
     assert [a.request.level for a in world.answers] == [3, 1, 0, 3]
+
+
+def test_it_is_pressed_while_critical_work_fills_a_component():
+    """Best-effort work alone, or critical work that leaves cores free, does not press."""
+    narrow = Task(name="narrow", model="m", criticality="critical", width=1)
+    wide = Task(name="wide", model="m", criticality="critical")
+    other = Task(name="other", model="m")
+    for task, pressed in ((narrow, False), (wide, True), (other, False)):
+        world = World([narrow, wide, other], lambda *_: 0.01)
+        coordinator = world.coordinator
+        coordinator.submit(coordinator.request(task.name))
+        assert not coordinator.pressed
+        coordinator.step()
+        assert coordinator.pressed is pressed
+        world.run([])
+        assert not coordinator.pressed

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -74,6 +74,8 @@ class FakeRuntime:
         self._listeners: list[RecordListener] = []
         self._clock = MonotonicClock()
         self._ids = itertools.count(1)
+        self.pressed = False
+        self._when_eased: list[Callable[[], None]] = []
         self._open: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
@@ -129,6 +131,15 @@ class FakeRuntime:
 
     def lane_restarts(self, task: str) -> int:
         return 3
+
+    def when_eased(self, call: Callable[[], None]) -> None:
+        self._when_eased.append(call)
+
+    def ease(self) -> None:
+        self.pressed = False
+        calls, self._when_eased = self._when_eased, []
+        for call in calls:
+            call()
 
     async def drain(self, timeout_s: float) -> bool:
         self._draining = True

@@ -1,6 +1,6 @@
 """What the server asks of a running machine: this interface, and the nouns it speaks in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -81,6 +81,13 @@ class Runtime(Protocol):
 
     def lane_restarts(self, task: str) -> int:
         """How often the task's lane has died and been restarted."""
+
+    @property
+    def pressed(self) -> bool:
+        """Whether critical work fills a component now, so that all else had better wait."""
+
+    def when_eased(self, call: Callable[[], None]) -> None:
+        """Have `call` called once, as soon as that has ended."""
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new, let the rest end; false if some had to be cut off."""

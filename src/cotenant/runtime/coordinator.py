@@ -109,6 +109,11 @@ class Coordinator:
         tenant = self._tenants[task]
         return bool(tenant.backlog) or tenant.flight is not None
 
+    @property
+    def pressed(self) -> bool:
+        """Whether critical work fills a component."""
+        return any(place.pressed for place in self._places.values())
+
     # --- requests --------------------------------------------------------------------------
 
     def request(

@@ -6,7 +6,7 @@ arrives, when a device has something to say, and when a time it asked for has co
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -80,6 +80,7 @@ class LiveRuntime:
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._step_due = False
+        self._when_eased: list[Callable[[], None]] = []
 
     @property
     def served(self) -> Mapping[str, Served]:
@@ -204,6 +205,13 @@ class LiveRuntime:
         _, restarts = self._device.lanes().get(task, (None, 0))
         return restarts
 
+    @property
+    def pressed(self) -> bool:
+        return self._coordinator.pressed
+
+    def when_eased(self, call: Callable[[], None]) -> None:
+        self._when_eased.append(call)
+
     async def drain(self, timeout_s: float) -> bool:
         self._draining = True
         if not self._waiting:
@@ -233,6 +241,10 @@ class LiveRuntime:
         for task, empty in self._leaving.items():
             if not self._coordinator.busy(task):
                 empty.set()
+        if self._when_eased and not self._coordinator.pressed:
+            calls, self._when_eased = self._when_eased, []
+            for call in calls:
+                self._loop.call_soon(call)
         if wake_s is not None:
             self._timer = self._loop.call_later(max(0.0, wake_s - self._clock.now()), self._step)
 

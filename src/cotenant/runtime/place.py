@@ -40,6 +40,12 @@ class Place:
         """Best-effort work may not use everything here."""
         return self.limit.width < self.width or self.limit.duty < 1.0
 
+    @property
+    def pressed(self) -> bool:
+        """Critical work has all of it."""
+        critical = [one.width for one in self.running.values() if one.critical]
+        return sum(critical) >= self.width
+
     def allow(self, allowance: Allowance) -> None:
         if allowance != self.allowance:
             self.allowance = allowance

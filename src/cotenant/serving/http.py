@@ -52,12 +52,17 @@ class HttpResponse(NamedTuple):
 
 Respond = Callable[[HttpRequest], Awaitable[HttpResponse]]
 Refuse = Callable[[int, str], HttpResponse]
+Hold = Callable[[bytes, Callable[[], None]], bool]
+"""A path and what resumes reading go in; whether the body should be left unread till then."""
 
 
 class HttpServer:
     """One listening port."""
 
-    def __init__(self, respond: Respond, refuse: Refuse, max_body_bytes: int) -> None:
+    def __init__(
+        self, respond: Respond, refuse: Refuse, max_body_bytes: int, hold: Hold | None = None
+    ) -> None:
+        self.hold = hold
         self.respond = respond
         self.refuse = refuse
         self.max_body_bytes = max_body_bytes
@@ -218,6 +223,8 @@ class _Connection(asyncio.BufferedProtocol):
             self._refuse_body(length)
         elif length > _SCRATCH_BYTES and not self._parser.should_upgrade():
             self._body = bytearray(length)
+            if self._server.hold is not None and self._server.hold(self._url, self._read_on):
+                self._transport.pause_reading()
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._refused:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -242,6 +249,10 @@ class _Connection(asyncio.BufferedProtocol):
         else:
             self._waiting.append((request, keep))
             self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # One request after the other
 

@@ -8,6 +8,7 @@ import orjson
 
 from cotenant.core.errors import CotenantError, InvalidRequest, NotFound
 from cotenant.serving import codec
+from cotenant.serving.courtesy import Courtesy
 from cotenant.serving.dataplane import DataPlane
 from cotenant.serving.http import HttpRequest, HttpResponse
 from cotenant.serving.json_form import build_answer, inflate, parse_call, parse_json
@@ -33,6 +34,7 @@ class Rest:
         self._plane = plane
         self._token = token
         self._max_body_bytes = max_body_bytes
+        self._courtesy = Courtesy(plane.runtime)
         # A route is its path without the names in it; each has one method, or two.
         self._routes: dict[str, dict[str, Endpoint]] = {
             "": {"GET": self._server},
@@ -77,6 +79,14 @@ class Rest:
         if trace is not None:
             response = response._replace(headers=(*response.headers, (b"traceparent", trace)))
         return response
+
+    def hold(self, url: bytes, resume: Callable[[], None]) -> bool:
+        """Whether the body of a request to `url` stays unread until `resume` is called."""
+        try:
+            _, target = _route(url.partition(b"?")[0].decode("latin-1"))
+        except InvalidRequest:
+            return False  # it will be told so when its body is there
+        return self._courtesy.hold(target.model, resume)
 
     def _plain(self, request: HttpRequest) -> HttpRequest:
         encoding = request.headers.get(b"content-encoding", b"identity").decode("latin-1").lower()

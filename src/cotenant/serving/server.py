@@ -85,7 +85,7 @@ class Server:
         self.plane = DataPlane(machine, statistics, catalog, limit, settings.strict_readiness)
         self._token = Token(settings.token)
         rest = Rest(self.plane, self._token, limit)
-        self._http = HttpServer(rest.respond, refuse, limit)
+        self._http = HttpServer(rest.respond, refuse, limit, rest.hold)
         self._scrapes = HttpServer(self._scrape, refuse, max_body_bytes=0)
         self._grpc = Grpc(self.plane, self._token, limit, settings.certificate)
         self._background: list[asyncio.Task[None]] = []
