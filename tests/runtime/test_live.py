@@ -122,6 +122,28 @@ def test_requests_of_one_form_run_as_a_batch(served):
     served(body)
 
 
+def test_records_say_what_ran_together_and_when_it_was_out(served):
+    async def body(machine: LiveRuntime, records: list[Record]) -> None:
+        calls = [
+            machine.infer("batched", {"x": np.ones((rows, 4), np.float32)}, rows=rows)
+            for rows in (1, 2, 3, 2)
+        ]
+        await asyncio.gather(*calls, machine.infer("slow", SLOW_X))
+        await asyncio.sleep(0)
+        batches: dict[tuple[str, float], list[Record]] = {}
+        for one in records:
+            assert one.start_s is not None
+            (start_s, end_s) = one.segments[0]
+            assert one.start_s <= start_s <= end_s <= one.end_s
+            assert one.output_s > 0
+            batches.setdefault((one.task, one.start_s), []).append(one)
+        assert sum(one.rows for one in records if one.task == "batched") == 8
+        for together in batches.values():
+            assert {one.batch_rows for one in together} == {sum(one.rows for one in together)}
+
+    served(body)
+
+
 def test_a_client_that_goes_away_frees_its_place(served):
     async def body(machine: LiveRuntime, records: list[Record]) -> None:
         running = asyncio.create_task(machine.infer("slow", SLOW_X))

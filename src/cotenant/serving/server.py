@@ -74,7 +74,7 @@ class Server:
         self._machine = machine
         self._settings = settings
         statistics = Statistics()
-        self._metrics = Metrics(machine)
+        self._metrics = Metrics(machine, statistics)
         machine.subscribe(statistics)
         machine.subscribe(self._metrics)
         self._records = None if settings.records is None else RecordsFile(settings.records)
