@@ -68,7 +68,10 @@ class Runtime(Protocol):
         """Load (or replace) a task; returns when it is ready, raises `ModelError` otherwise."""
 
     async def unload(self, task: str) -> None:
-        """Let queued and running work end, then forget the task's model."""
+        """Let queued and running work end, then forget the task's model.
+
+        Work that waits for a lane to come back is answered with `NotReady`: it may never do so.
+        """
 
     def queued(self, task: str) -> int:
         """Requests of the task that wait now."""

@@ -101,8 +101,9 @@ class Coordinator:
         self._device.unload(task)
 
     def queued(self, task: str) -> int:
-        """Requests of the task that wait."""
-        return len(self._tenants[task].backlog)
+        """Requests of the task that wait; none of one that has gone."""
+        tenant = self._tenants.get(task)
+        return 0 if tenant is None else len(tenant.backlog)
 
     def busy(self, task: str) -> bool:
         """Whether something of the task waits or runs."""

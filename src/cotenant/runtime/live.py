@@ -184,8 +184,9 @@ class LiveRuntime:
             raise NotFound(f"Request for unknown model: {task!r} is not found")
         if served.state in (State.UNLOADED, State.FAILED):
             return
+        restarting = served.state is State.RESTARTING
         self._become(task, State.UNLOADED, "it was unloaded")
-        if self._coordinator.busy(task):
+        if self._coordinator.busy(task) and not restarting:
             self._leaving[task] = asyncio.Event()
             await self._leaving[task].wait()
             del self._leaving[task]
@@ -250,6 +251,8 @@ class LiveRuntime:
 
     def _on_event(self, event: Event) -> None:
         if self._served[event.task].state is State.UNLOADED:
+            if isinstance(event, Failed) and event.lane_lost and event.task in self._leaving:
+                self._leaving[event.task].set()  # nobody waits for a lane that may never be back
             return
         if isinstance(event, Loaded):
             self._become(event.task, State.READY, "", event.signature)
@@ -259,7 +262,7 @@ class LiveRuntime:
             self._settle(event.task, event.error)
         elif isinstance(event, Failed) and event.lane_lost:
             _log.warning("%s", event.error)
-            self._become(event.task, State.RESTARTING, "its interpreter died")
+            self._become(event.task, State.RESTARTING, str(event.error))
 
     def _settle(self, task: str, error: CotenantError | None) -> None:
         loading = self._loads.pop(task, None)

@@ -16,6 +16,7 @@ from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.model import ModelFiles, Signature, TensorSpec
 from cotenant.core.request import Request
 from cotenant.core.task import Task
+from cotenant.core.units import format_duration
 from cotenant.device.base import (
     Allowance,
     Completed,
@@ -128,13 +129,12 @@ class CpuDevice:
 
     # --- starting --------------------------------------------------------------------------
 
-    def _start(self, tenancy: "_Tenancy") -> None:
+    def _start(self, tenancy: "_Tenancy", pause_s: float = 0.0) -> None:
         threading.Thread(
-            target=self._start_lane, args=(tenancy, self._role(tenancy)), daemon=True
+            target=self._start_lane, args=(tenancy, self._role(tenancy), pause_s), daemon=True
         ).start()
 
-    def _start_lane(self, tenancy: "_Tenancy", role: Role) -> None:
-        pause_s = _BACKOFF_S[min(tenancy.deaths, len(_BACKOFF_S) - 1)]
+    def _start_lane(self, tenancy: "_Tenancy", role: Role, pause_s: float) -> None:
         if self._closing.wait(pause_s) or tenancy.gone:
             return
         release_children(self._cores)
@@ -219,11 +219,17 @@ class CpuDevice:
             )
             events.append(LoadFailed(task, error))
             return
-        lost = LaneLost(f"task {task!r}: its interpreter died and is being restarted; try again")
-        events.append(Failed(task, lost, lane_lost=True))
+        pause_s = _BACKOFF_S[min(tenancy.deaths, len(_BACKOFF_S) - 1)]
         tenancy.restarts += 1
-        self._start(tenancy)
         tenancy.deaths += 1
+        when = f"in {format_duration(pause_s)}" if pause_s else "at once"
+        lost = LaneLost(
+            f"task {task!r}: its interpreter died and restarts {when}; try again. "
+            f"Deaths since its last answer: {tenancy.deaths}"
+        )
+        # Only what was in flight fails, and it is not run again: it may be what ended the lane.
+        events.append(Failed(task, lost, lane_lost=True))
+        self._start(tenancy, pause_s)
 
     def _drop(self, tenancy: "_Tenancy") -> None:
         if tenancy.lane is not None:
