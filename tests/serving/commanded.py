@@ -5,16 +5,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.serving.served import TIMEOUT_S
 
 ANY_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 
 
-def command_of(*arguments: str) -> subprocess.Popen[str]:
+def command_of(*arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Started; `before` stands in front of the interpreter's own command line."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cotenant", "serve", *arguments],
+        [*before, sys.executable, "-m", "cotenant", "serve", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -23,9 +24,11 @@ def command_of(*arguments: str) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
+def running(
+    *arguments: str, before: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
     """A ready server with its REST and gRPC ports; killed if a test leaves it running."""
-    command = command_of(*arguments)
+    command = command_of(*arguments, before=before)
     try:
         assert command.stdout is not None
         assert command.stderr is not None

@@ -11,10 +11,12 @@ import orjson
 import uvloop
 from rich.console import Console
 
+from cotenant.cli.options import max_rung_option
 from cotenant.core.clock import wall_time_s
 from cotenant.core.errors import WorkloadError
 from cotenant.core.units import parse_duration, parse_size
 from cotenant.core.workload import Workload, load_workload
+from cotenant.device.cpu.scheduling import Rung
 from cotenant.runtime.live import LiveRuntime
 from cotenant.serving.allocator import keep_freed_memory
 from cotenant.serving.repository import Repository
@@ -53,6 +55,7 @@ class _Unit(click.ParamType[float]):
     help="Folder of models in Triton's layout, instead of a workload file; may be repeated.",
 )
 @click.option("--policy", help="Who runs when; see 'cotenant policies'. Default: the workload's.")
+@max_rung_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 opens all networks.")
 @click.option("--http-port", default=8000, show_default=True, type=_PORT, help="REST; 0: any free.")
 @click.option("--grpc-port", default=8001, show_default=True, type=_PORT, help="gRPC; 0: any free.")
@@ -102,6 +105,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     workload_file: Path | None,
     folders: tuple[Path, ...],
     policy: str | None,
+    highest: Rung | None,
     host: str,
     http_port: int,
     grpc_port: int,
@@ -173,7 +177,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
         poll_s=poll_s if control == "poll" else None,
         records=records,
     )
-    runtime = LiveRuntime(workload, policy)
+    runtime = LiveRuntime(workload, policy, highest=highest)
     runtime.lead()
     names = ", ".join([*(task.name for task in workload.tasks), *initial])
     if log_format == "json":

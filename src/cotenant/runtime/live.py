@@ -26,7 +26,7 @@ from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.device.base import Event, Failed, Isolation, Loaded, LoadFailed
 from cotenant.device.cpu.device import CpuDevice
-from cotenant.device.cpu.scheduling import Rung, best_rung, enter_front
+from cotenant.device.cpu.scheduling import Rung, enter_front, standing
 from cotenant.graph.paths import model_files_apart
 from cotenant.policy import policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
@@ -47,13 +47,19 @@ class LiveRuntime:
     """A running machine; see `runtime.base.Runtime` for what each method promises."""
 
     def __init__(
-        self, workload: Workload, policy: str | None = None, clock: Clock | None = None
+        self,
+        workload: Workload,
+        policy: str | None = None,
+        clock: Clock | None = None,
+        highest: Rung | None = None,
     ) -> None:
+        """`highest` is the best rung of protection to use; see `device/cpu/scheduling.py`."""
         self._workload = workload
         self._policy = policy_by_name(policy or workload.policy)
         self._clock = clock or MonotonicClock()
         self._guard = Guard()
-        self._rung = best_rung()
+        self._standing = standing(highest)
+        self._rung = self._standing.rung
         cores = {one.name: one.cores for one in workload.components}
         self._device = CpuDevice(
             cores or {"cpu": allowed_cores()},
@@ -94,7 +100,7 @@ class LiveRuntime:
         """What the operating system does for critical work here, in one line."""
         if self._policy.isolation is Isolation.NONE:
             return f"none: policy {self._policy.name} treats all alike"
-        return f"{self._rung}: {self._rung.meaning}"
+        return str(self._standing)
 
     async def start(self) -> None:
         """Load every task of the workload and learn the critical ones' latency alone.
@@ -105,9 +111,8 @@ class LiveRuntime:
         weak = self._policy.isolation is Isolation.CLASSES and self._rung is not Rung.FIFO_IDLE
         _log.log(
             logging.WARNING if weak else logging.INFO,
-            "protection of critical work: %s (%s)",
-            self._rung,
-            self._rung.meaning,
+            "protection of critical work is %s",
+            self._standing,
         )
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._device.fileno(), self._step)
