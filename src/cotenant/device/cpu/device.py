@@ -9,6 +9,7 @@ import queue
 import selectors
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from cotenant.core.errors import CotenantError, LaneLost, ModelError
@@ -65,6 +66,8 @@ class CpuDevice:
         self._selector = selectors.EpollSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._closing = threading.Event()
+        self._ringing = threading.Lock()
+        """Held while the bell is rung, so that it is not closed meanwhile."""
         self._cores = allowed_cores()
 
     @property
@@ -115,15 +118,13 @@ class CpuDevice:
         return events
 
     def close(self) -> None:
-        self._closing.set()
+        with self._ringing:
+            self._closing.set()
         for duty in self._duties.values():
             duty.set(1.0)
         for task in list(self._tenancies):
             self.unload(task)
-        while not self._started.empty():
-            _, lane = self._started.get()
-            if isinstance(lane, Lane):
-                lane.close()
+        self._turn_away()
         self._selector.close()
         os.close(self._bell)
 
@@ -148,8 +149,19 @@ class CpuDevice:
         except OSError as error:
             started = ModelError(f"task {tenancy.task.name!r}: cannot start its lane: {error}")
         self._started.put((tenancy, started))
-        if not self._closing.is_set():
-            os.eventfd_write(self._bell, 1)
+        with self._ringing:
+            if not self._closing.is_set():
+                os.eventfd_write(self._bell, 1)
+                return
+        self._turn_away()  # it was closed meanwhile, and nobody else will look
+
+    def _turn_away(self) -> None:
+        """End the lanes that have started and found nobody; two threads may do so at once."""
+        with suppress(queue.Empty):
+            while True:
+                _, lane = self._started.get_nowait()
+                if isinstance(lane, Lane):
+                    lane.close()
 
     def _role(self, tenancy: "_Tenancy") -> Role:
         task, cores = tenancy.task, tenancy.component.cores
