@@ -179,6 +179,9 @@ class LiveRuntime:
 
     async def load(self, task: Task, version: str = "1") -> None:
         if task.name in self._served:
+            if self._served[task.name].state in (State.READY, State.RESTARTING):
+                # What cannot be read must not take the place of what is served.
+                await asyncio.to_thread(self._device.check, task)
             await self.unload(task.name)
         await self._load(task, version)
         await self._learn_baseline(task.name)

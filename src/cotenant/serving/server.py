@@ -108,13 +108,16 @@ class Server:
                 settings.metrics_port,
                 lambda port: self._scrapes.listen(host, port, tls),
             )
+            follower = None
+            if settings.repository is not None and settings.poll_s is not None:
+                # Before anything loads: what changes meanwhile is a change, too.
+                follower = Follower(settings.repository, self._machine, settings.initial)
             await self._start_machine()
         except BaseException:
             await self._close()
             raise
         self.plane.open()
-        if settings.repository is not None and settings.poll_s is not None:
-            follower = Follower(settings.repository, self._machine)
+        if follower is not None and settings.poll_s is not None:
             self._background.append(asyncio.create_task(follower.follow(settings.poll_s)))
         if self._records is not None:
             self._background.append(asyncio.create_task(self._flush(self._records)))

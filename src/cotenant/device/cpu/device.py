@@ -85,6 +85,15 @@ class CpuDevice:
             for name, one in self._tenancies.items()
         }
 
+    def check(self, task: Task) -> None:
+        """Find the task's model as `load` would; takes its time, so call it from a thread.
+
+        Raises:
+            ModelError: it is missing, damaged or unsafe.
+        """
+        release_children(self._cores)
+        self._resolve(task)
+
     def load(self, task: Task, component: str) -> None:
         tenancy = _Tenancy(task, self._components[component])
         self._tenancies[task.name] = tenancy
