@@ -19,6 +19,7 @@ from cotenant.core.workload import Workload, load_workload
 from cotenant.device.cpu.scheduling import Rung
 from cotenant.runtime.live import LiveRuntime
 from cotenant.serving.allocator import keep_freed_memory
+from cotenant.serving.limits import Limits
 from cotenant.serving.repository import Repository
 from cotenant.serving.security import Certificate, read_token
 from cotenant.serving.server import Ports, Settings
@@ -89,6 +90,10 @@ class _Unit(click.ParamType[float]):
     "--max-body-size", "max_body_bytes", default="64MiB", show_default=True, type=_Unit("size"),
     help="Largest request, packed or unpacked, and largest tensor.",
 )  # fmt: skip
+@click.option(
+    "--max-connections", default=512, show_default=True, type=click.IntRange(1, 65_536),
+    help="REST connections open at once; one more is told 503. Mind 'ulimit -n'.",
+)  # fmt: skip
 @click.option("--strict-readiness", is_flag=True, help="Ready only while every model is.")
 @click.option("--tls-cert", type=_FILE, help="Certificate chain in PEM form; with --tls-key.")
 @click.option("--tls-key", type=_FILE, help="Its private key in PEM form.")
@@ -115,6 +120,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     poll_s: float,
     exit_timeout_s: float,
     max_body_bytes: int,
+    max_connections: int,
     strict_readiness: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -167,6 +173,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
         grpc_port=grpc_port,
         metrics_port=metrics_port,
         max_body_bytes=max_body_bytes,
+        limits=Limits(connections=max_connections),
         exit_timeout_s=exit_timeout_s,
         strict_readiness=strict_readiness,
         token=read_token(token_file) if token_file else os.environ.get("COTENANT_TOKEN") or None,

@@ -15,6 +15,7 @@ from cotenant.serving import codec
 from cotenant.serving.dataplane import DataPlane
 from cotenant.serving.grpc import Grpc
 from cotenant.serving.http import HttpRequest, HttpResponse, HttpServer
+from cotenant.serving.limits import Limits
 from cotenant.serving.metrics import CONTENT_TYPE, Metrics
 from cotenant.serving.records_file import RecordsFile
 from cotenant.serving.repository import Follower, Repository
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 _GRACE_S = 1.0
 """What written answers have to leave after the machine has drained."""
 _FLUSH_S = 1.0
+_SCRAPERS = 32
+"""Connections to the metrics port."""
 
 
 class Machine(Runtime, Protocol):
@@ -45,6 +48,8 @@ class Settings(NamedTuple):
     grpc_port: int = 8001
     metrics_port: int = 8002
     max_body_bytes: int = 64 * 2**20
+    limits: Limits = Limits()
+    """Of the REST port's connections."""
     exit_timeout_s: float = 30.0
     strict_readiness: bool = False
     token: str | None = None
@@ -85,8 +90,9 @@ class Server:
         self.plane = DataPlane(machine, statistics, catalog, limit, settings.strict_readiness)
         self._token = Token(settings.token)
         rest = Rest(self.plane, self._token, limit)
-        self._http = HttpServer(rest.respond, refuse, limit)
-        self._scrapes = HttpServer(self._scrape, refuse, max_body_bytes=0)
+        self._http = HttpServer(rest.respond, refuse, limit, settings.limits)
+        few = settings.limits._replace(connections=_SCRAPERS)
+        self._scrapes = HttpServer(self._scrape, refuse, 0, few)
         self._grpc = Grpc(self.plane, self._token, limit, settings.certificate)
         self._background: list[asyncio.Task[None]] = []
         self._running = False
