@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cotenant.core.request import Request
 from cotenant.core.task import Task
 from cotenant.device.base import Allowance, Completed, Event, Failed, Loaded, LoadFailed
 from cotenant.device.cpu.device import CpuDevice
+from cotenant.device.cpu.lane import Lane
 from cotenant.device.cpu.scheduling import best_rung
 from tests.models import scale_model, slow_model, sum_model, text_model
 
@@ -187,6 +189,35 @@ def test_nothing_stays_behind(tmp_path):
     assert select.select([descriptor], [], [], 10)[0], "the interpreter still runs"
     os.close(descriptor)
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_lane_that_starts_while_the_device_closes_is_ended(tmp_path, monkeypatch):
+    model = scale_model(tmp_path)
+    found, closed = threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    class Late(Lane):
+        """A lane that has just started when the device has just been closed."""
+
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            found.set()
+            closed.wait(30)
+
+        def close(self) -> None:
+            super().close()
+            ended.append(self.pid)
+
+    monkeypatch.setattr("cotenant.device.cpu.device.Lane", Late)
+    device = CpuDevice({"cpu": (0, 1)}, lambda task: ModelFiles((task.model,)), best_rung())
+    threads = set(threading.enumerate())
+    device.load(Task(name="t", model=str(model)), "cpu")
+    (starting,) = set(threading.enumerate()) - threads
+    assert found.wait(30)
+    device.close()
+    closed.set()
+    starting.join(30)
+    assert len(ended) == 1
 
 
 def _classes(device: CpuDevice, task: str) -> list[tuple[int, int]]:

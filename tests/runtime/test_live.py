@@ -18,6 +18,7 @@ from cotenant.core.errors import (
     ShuttingDown,
 )
 from cotenant.core.record import Outcome, Record
+from cotenant.core.request import Answer
 from cotenant.core.task import Batch, Queue, Slo, Task
 from cotenant.core.workload import Workload
 from cotenant.runtime.base import State
@@ -118,6 +119,28 @@ def test_requests_of_one_form_run_as_a_batch(served):
         for x, answer in zip(inputs, answers, strict=True):
             np.testing.assert_array_equal(answer.outputs["y"], 2 * x)
         assert max(record.batch for record in records) > 1
+
+    served(body)
+
+
+def test_records_say_what_ran_together_and_when_it_was_out(served):
+    async def body(machine: LiveRuntime, records: list[Record]) -> None:
+        calls = [
+            machine.infer("batched", {"x": np.ones((rows, 4), np.float32)}, rows=rows)
+            for rows in (1, 2, 3, 2)
+        ]
+        await asyncio.gather(*calls, machine.infer("slow", SLOW_X))
+        await asyncio.sleep(0)
+        batches: dict[tuple[str, float], list[Record]] = {}
+        for one in records:
+            assert one.start_s is not None
+            (start_s, end_s) = one.segments[0]
+            assert one.start_s <= start_s <= end_s <= one.end_s
+            assert one.output_s > 0
+            batches.setdefault((one.task, one.start_s), []).append(one)
+        assert sum(one.rows for one in records if one.task == "batched") == 8
+        for together in batches.values():
+            assert {one.batch_rows for one in together} == {sum(one.rows for one in together)}
 
     served(body)
 
@@ -240,3 +263,72 @@ def test_an_slo_that_cannot_be_kept_even_alone_is_told_with_the_figure(tmp_path,
     assert "'det'" in warning
     assert "1 us" in warning
     assert "ms (median" in warning or "us (median" in warning
+
+
+async def _die(machine: LiveRuntime, task: str, inputs: dict[str, np.ndarray]) -> Answer:
+    """Ask a task, and have its lane die of it."""
+    pid = machine.lane_pids()[task]
+    os.kill(pid, signal.SIGSTOP)
+    asked = asyncio.create_task(machine.infer(task, inputs))
+    await asyncio.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    return await asked
+
+
+async def _back(machine: LiveRuntime, task: str) -> None:
+    for _ in range(6000):
+        if machine.served[task].state is State.READY:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{task} did not come back")
+
+
+def test_a_lane_that_dies_of_each_request_restarts_more_and_more_slowly(served):
+    async def body(machine: LiveRuntime, records: list[Record]) -> None:
+        for pause in ("at once", "in 100 ms", "in 500 ms"):
+            answer = await _die(machine, "det", X)
+            assert isinstance(answer.error, LaneLost)
+            assert pause in str(answer.error)
+            assert machine.served["det"].state is State.RESTARTING
+            assert machine.served["det"].reason == str(answer.error)
+            assert (await machine.infer("batched", X)).error is None
+            await _back(machine, "det")
+            # What it died of is not run again.
+            assert machine.queued("det") == 0
+        assert [one.outcome for one in records if one.task == "det"] == [Outcome.FAILED] * 3
+        assert machine.lane_restarts("det") == 3
+        assert (await machine.infer("det", X)).error is None
+        assert "at once" in str((await _die(machine, "det", X)).error)  # one answer, and it is new
+        await _back(machine, "det")
+
+    served(body)
+
+
+def test_a_task_can_leave_while_its_lane_restarts(served):
+    async def body(machine: LiveRuntime, records: list[Record]) -> None:
+        await _die(machine, "det", X)
+        waiting = asyncio.create_task(machine.infer("det", X))
+        await asyncio.sleep(0)
+        await machine.unload("det")
+        assert isinstance((await waiting).error, NotReady)
+        assert machine.served["det"].state is State.UNLOADED
+        assert machine.queued("det") == 0
+
+    served(body)
+
+
+def test_a_lane_that_dies_while_its_task_leaves_is_not_waited_for(served):
+    async def body(machine: LiveRuntime, records: list[Record]) -> None:
+        pid = machine.lane_pids()["det"]
+        os.kill(pid, signal.SIGSTOP)
+        asked = [asyncio.create_task(machine.infer("det", X)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        leaving = asyncio.create_task(machine.unload("det"))
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        await leaving
+        first, second = await asyncio.gather(*asked)
+        assert isinstance(first.error, LaneLost)
+        assert isinstance(second.error, NotReady)
+
+    served(body)

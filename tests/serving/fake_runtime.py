@@ -103,12 +103,12 @@ class FakeRuntime:
             {"task": task, "rows": rows, "level": level, "timeout_s": timeout_s}
             | {"deadline_s": deadline_s}
         )
-        request = Request(next(self._ids), task, arrival_s, inputs=inputs)
+        request = Request(next(self._ids), task, arrival_s, rows=rows, inputs=inputs)
         if task == "slow":
             await self._slowly(request)
         if self.fail_with is not None:
-            record = self._record(request, Outcome.FAILED)
-            return Answer(request, record, None, self.fail_with)
+            failed = self._record(request, Outcome.FAILED)
+            return Answer(request, failed, None, self.fail_with)
         return Answer(request, self._record(request, Outcome.OK), self._outputs(task, inputs), None)
 
     async def load(self, task: Task, version: str = "1") -> None:
@@ -195,6 +195,8 @@ class FakeRuntime:
             batch=1 if ran else 0,
             segments=((request.arrival_s, now_s),) if ran else (),
             alone=ran,
+            rows=request.rows,
+            batch_rows=request.rows if ran else 0,
         )
         for listener in self._listeners:
             listener(record)

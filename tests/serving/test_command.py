@@ -1,13 +1,8 @@
 """The command itself: real models, signals, ports in use, and errors of one line."""
 
-import contextlib
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -18,10 +13,10 @@ from onnx import TensorProto, helper
 
 from cotenant.cli.serve import serve
 from cotenant.core.errors import CotenantError
+from tests.serving.commanded import ANY_PORTS, command_of, running
 from tests.serving.served import TIMEOUT_S, Wire
 from tests.serving.test_clients import run_tritonclient
 
-_ANY = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 _START_S = 30.0
 
 
@@ -42,35 +37,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _command(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cotenant", "serve", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-@contextlib.contextmanager
-def _running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
-    """A ready server with its REST and gRPC ports; killed if a test leaves it running."""
-    command = _command(*arguments)
-    try:
-        assert command.stdout is not None
-        assert command.stderr is not None
-        lines = []
-        while not any(line.strip().startswith("best-effort") for line in lines):
-            line = command.stdout.readline()
-            assert line, command.stderr.read()
-            lines.append(line)
-        ports = re.findall(r"127\.0\.0\.1:(\d+)", "".join(lines))
-        yield command, int(ports[0]), int(ports[1])
-    finally:
-        command.kill()
-        command.communicate(timeout=TIMEOUT_S)
-
-
 def _refused(*arguments: str) -> str:
     """The message of a command that ends before it serves; it runs in this interpreter."""
     result = CliRunner().invoke(serve, arguments)
@@ -83,8 +49,8 @@ def _refused(*arguments: str) -> str:
 
 def test_tritonclient_against_real_models_and_a_clean_end(models: Path, tmp_path: Path) -> None:
     records = tmp_path / "records.jsonl"
-    arguments = ("--model-repository", str(models), *_ANY, "--records", str(records))
-    with _running(*arguments) as (command, http, grpc):
+    arguments = ("--model-repository", str(models), *ANY_PORTS, "--records", str(records))
+    with running(*arguments) as (command, http, grpc):
         run_tritonclient(http, grpc)
         with Wire(http) as wire:
             (lane,) = wire.ask("GET", "/v2/cotenant/lanes").json["lanes"]
@@ -102,9 +68,9 @@ def test_tritonclient_against_real_models_and_a_clean_end(models: Path, tmp_path
 def test_a_port_in_use_is_named(models: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        given = list(_ANY)
+        given = list(ANY_PORTS)
         given[given.index(option) + 1] = port
-        with _command("--model-repository", str(models), *given) as command:
+        with command_of("--model-repository", str(models), *given) as command:
             _, errors = command.communicate(timeout=_START_S)
     assert command.returncode == 2
     assert f"cotenant: port {port}" in errors
@@ -127,4 +93,4 @@ def test_a_wrong_command_line(
     models: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     names = {"MODELS": str(models), "EMPTY": str(tmp_path)}
-    assert says in _refused(*(names.get(one, one) for one in arguments), *_ANY)
+    assert says in _refused(*(names.get(one, one) for one in arguments), *ANY_PORTS)

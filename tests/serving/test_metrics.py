@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from cotenant.core.errors import WorkloadError
@@ -30,6 +33,8 @@ def _record(outcome: Outcome = Outcome.OK, **changes: object) -> Record:
         batch=1 if ran else 0,
         segments=((10.001, 10.011),) if ran else (),
         alone=ran,
+        rows=1,
+        batch_rows=1 if ran else 0,
     )
     return record._replace(**changes)
 
@@ -45,13 +50,15 @@ def _samples(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 
 def test_records_become_metrics() -> None:
-    metrics = Metrics(FakeRuntime())
+    statistics = Statistics()
+    metrics = Metrics(FakeRuntime(), statistics)
     for record in (
         _record(),
         _record(end_s=10.021, alone=False),
         _record(Outcome.TIMED_OUT),
     ):
         metrics(record)
+        statistics(record)
     samples = _samples(metrics)
     assert samples["cotenant_requests_total", "ok"] == 2
     assert samples["cotenant_requests_total", "timed-out"] == 1
@@ -65,24 +72,76 @@ def test_records_become_metrics() -> None:
     assert samples["cotenant_lane_restarts_total", ""] == 3
     assert samples["cotenant_slowdown_now", ""] == 1.02
     assert samples["cotenant_ready", ""] == 1
+    assert samples["cotenant_inferences_total", ""] == 2
+    assert samples["cotenant_executions_total", ""] == 2
+    assert samples["cotenant_compute_infer_seconds_total", ""] == pytest.approx(0.03)
 
 
-def test_a_batch_is_one_execution() -> None:
+_SPAN_S = st.floats(0.0, 10.0)
+
+
+@st.composite
+def _launches(draw: st.DrawFn) -> list[list[Record]]:
+    """Launches of one model: the records of those that ran together."""
+    launches = []
+    for rows in draw(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), max_size=8)):
+        start_s, run_s, end_s = np.cumsum([draw(_SPAN_S) for _ in range(3)]).tolist()
+        output_s = draw(_SPAN_S)
+        launches.append(
+            [
+                _record(
+                    arrival_s=start_s - draw(_SPAN_S),
+                    start_s=start_s,
+                    end_s=end_s,
+                    segments=((run_s, end_s),),
+                    batch=len(rows),
+                    rows=own,
+                    batch_rows=sum(rows),
+                    output_s=output_s,
+                )
+                for own in rows
+            ]
+        )
+    return launches
+
+
+@given(_launches())
+def test_statistics_mean_what_tritons_mean(launches: list[list[Record]]) -> None:
     statistics = Statistics()
-    for _ in range(6):
-        statistics(_record(batch=3))
-    statistics(_record())
-    statistics(_record(Outcome.REJECTED))
+    for record in (one for launch in launches for one in launch):
+        statistics(record)
     stats = statistics.describe("pair", "1")
-    assert (stats["inference_count"], stats["execution_count"]) == (7, 3)
-    assert [(one["batch_size"], one["compute_infer"]["count"]) for one in stats["batch_stats"]] == [
-        (1, 1),
-        (3, 2),
-    ]
-    assert stats["batch_stats"][1]["compute_infer"]["ns"] == pytest.approx(2 * 0.01e9, rel=1e-6)
-    assert stats["inference_stats"]["fail"]["count"] == 1
-    assert stats["inference_stats"]["queue"]["ns"] == pytest.approx(7 * 0.001e9, rel=1e-6)
-    assert stats["last_inference"] > 1e12
+    requests = [one for launch in launches for one in launch]
+    assert stats["inference_count"] == sum(one.rows for one in requests)
+    assert stats["execution_count"] == len(launches)
+    parts = stats["inference_stats"]
+    for part in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+        assert parts[part]["count"] == len(requests)
+    # What it waited, and was copied, and ran, and was copied back, is all that happened to it.
+    spent_ns = sum(one.end_s + one.output_s - one.arrival_s for one in requests) * 1e9
+    assert parts["success"]["ns"] == pytest.approx(spent_ns, abs=1e3, rel=1e-6)
+    sizes = [one["batch_size"] for one in stats["batch_stats"]]
+    assert sizes == sorted({launch[0].batch_rows for launch in launches})
+    for one in stats["batch_stats"]:
+        of_size = [launch[0] for launch in launches if launch[0].batch_rows == one["batch_size"]]
+        for part, spans_s in (
+            ("compute_input", [ran.segments[0][0] - (ran.start_s or 0.0) for ran in of_size]),
+            ("compute_infer", [ran.end_s - ran.segments[0][0] for ran in of_size]),
+            ("compute_output", [ran.output_s for ran in of_size]),
+        ):
+            assert one[part]["count"] == len(of_size)
+            assert one[part]["ns"] == pytest.approx(sum(spans_s) * 1e9, abs=1e3, rel=1e-6)
+
+
+def test_what_failed_is_counted_apart() -> None:
+    statistics = Statistics()
+    statistics(_record(Outcome.REJECTED))
+    statistics(_record(Outcome.FAILED, start_s=10.0, batch=1, batch_rows=1))
+    stats = statistics.describe("pair", "1")
+    assert (stats["inference_count"], stats["execution_count"], stats["batch_stats"]) == (0, 0, [])
+    assert stats["inference_stats"]["fail"] == {"count": 2, "ns": 22_000_000}
+    statistics(_record())
+    assert statistics.describe("pair", "1")["last_inference"] > 1e12
 
 
 def test_the_metrics_port(server: Served) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,7 @@ def test_followed_folders(tmp_path: Path) -> None:
     runtime.load = load  # type: ignore[method-assign]
     for name in ("stays", "goes", "changes"):
         runtime.served[name] = template
-    follower = Follower(Repository([tmp_path]), runtime)
+    follower = Follower(Repository([tmp_path]), runtime, ("stays", "goes", "changes"))
     asyncio.run(follower.step())
     assert loaded == []
     for file in sorted((tmp_path / "goes").rglob("*"), reverse=True):
@@ -185,6 +186,62 @@ def test_followed_folders(tmp_path: Path) -> None:
     _put(tmp_path, "changes", versions=("2",))
     _put(tmp_path, "comes")
     _put(tmp_path, "broken", "max_batch_size: many")
-    asyncio.run(follower.step())
+    assert asyncio.run(follower.step())  # they may still be being copied
+    assert loaded == []
+    assert not asyncio.run(follower.step())
     assert sorted(loaded) == ["changes", "comes"]
     assert runtime.served["goes"].reason == "unloaded"
+
+
+def test_what_cannot_be_loaded_is_tried_again_and_may_leave(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = FakeRuntime()
+    attempts: list[int] = []
+    looked = 0
+
+    async def load(task, version):  # type: ignore[no-untyped-def]
+        attempts.append(looked)
+        raise ModelError("there is no memory for it")
+
+    runtime.load = load  # type: ignore[method-assign]
+    follower = Follower(Repository([tmp_path]), runtime, ())
+
+    def look(times: int) -> None:
+        nonlocal looked
+        for _ in range(times):
+            asyncio.run(follower.step())
+            looked += 1
+
+    _put(tmp_path, "heavy")
+    look(20)
+    assert attempts == [1, 3, 6, 11]  # at first, then after 1, 2, 4 looks between
+    assert caplog.text.count("failed to load 'heavy'") == 1
+    _put(tmp_path, "heavy", versions=("2",))
+    look(2)
+    assert attempts[4:] == [21]
+    shutil.rmtree(tmp_path / "heavy")  # it was never served
+    _put(tmp_path, "other")
+    look(2)
+    assert attempts[5:] == [23]
+
+
+def test_a_file_that_vanishes_during_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(tmp_path, "cam")
+    _put(tmp_path, "dog")
+    runtime = FakeRuntime()
+    repository = Repository([tmp_path])
+    follower = Follower(repository, runtime, ())
+    stamp = repository.stamp
+
+    def vanishing(name: str) -> tuple[object, ...]:
+        if name == "cam":
+            raise FileNotFoundError(name)
+        return stamp(name)
+
+    monkeypatch.setattr(repository, "stamp", vanishing)
+    asyncio.run(follower.step())
+    assert asyncio.run(follower.step())
+    assert ("dog" in runtime.served, "cam" in runtime.served) == (True, False)

@@ -165,8 +165,10 @@ def test_statistics_count_requests(wire: Wire, server: Served) -> None:
     server.runtime.fail_with = ExecutionError("no")
     wire.ask("POST", "/v2/models/pair/infer", orjson.dumps({"inputs": inputs}))
     after = statistics()
-    for part in ("success", "fail", "queue", "compute_infer"):
+    for part in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"):
         assert after[part]["count"] == before[part]["count"] + 1
+    # perf_analyzer reads them without asking whether they are there.
+    assert after["cache_hit"] == after["cache_miss"] == {"count": 0, "ns": 0}
     everything = wire.ask("GET", "/v2/models/stats").json["model_stats"]
     assert {stats["name"] for stats in everything} == set(server.runtime.served)
 

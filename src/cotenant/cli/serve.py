@@ -11,12 +11,15 @@ import orjson
 import uvloop
 from rich.console import Console
 
+from cotenant.cli.options import max_rung_option
 from cotenant.core.clock import wall_time_s
 from cotenant.core.errors import WorkloadError
 from cotenant.core.units import parse_duration, parse_size
 from cotenant.core.workload import Workload, load_workload
+from cotenant.device.cpu.scheduling import Rung
 from cotenant.runtime.live import LiveRuntime
 from cotenant.serving.allocator import keep_freed_memory
+from cotenant.serving.limits import Limits
 from cotenant.serving.repository import Repository
 from cotenant.serving.security import Certificate, read_token
 from cotenant.serving.server import Ports, Settings
@@ -53,6 +56,7 @@ class _Unit(click.ParamType[float]):
     help="Folder of models in Triton's layout, instead of a workload file; may be repeated.",
 )
 @click.option("--policy", help="Who runs when; see 'cotenant policies'. Default: the workload's.")
+@max_rung_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 opens all networks.")
 @click.option("--http-port", default=8000, show_default=True, type=_PORT, help="REST; 0: any free.")
 @click.option("--grpc-port", default=8001, show_default=True, type=_PORT, help="gRPC; 0: any free.")
@@ -86,6 +90,10 @@ class _Unit(click.ParamType[float]):
     "--max-body-size", "max_body_bytes", default="64MiB", show_default=True, type=_Unit("size"),
     help="Largest request, packed or unpacked, and largest tensor.",
 )  # fmt: skip
+@click.option(
+    "--max-connections", default=512, show_default=True, type=click.IntRange(1, 65_536),
+    help="REST connections open at once; one more is told 503. Mind 'ulimit -n'.",
+)  # fmt: skip
 @click.option("--strict-readiness", is_flag=True, help="Ready only while every model is.")
 @click.option("--tls-cert", type=_FILE, help="Certificate chain in PEM form; with --tls-key.")
 @click.option("--tls-key", type=_FILE, help="Its private key in PEM form.")
@@ -102,6 +110,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     workload_file: Path | None,
     folders: tuple[Path, ...],
     policy: str | None,
+    highest: Rung | None,
     host: str,
     http_port: int,
     grpc_port: int,
@@ -111,6 +120,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
     poll_s: float,
     exit_timeout_s: float,
     max_body_bytes: int,
+    max_connections: int,
     strict_readiness: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -163,6 +173,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
         grpc_port=grpc_port,
         metrics_port=metrics_port,
         max_body_bytes=max_body_bytes,
+        limits=Limits(connections=max_connections),
         exit_timeout_s=exit_timeout_s,
         strict_readiness=strict_readiness,
         token=read_token(token_file) if token_file else os.environ.get("COTENANT_TOKEN") or None,
@@ -173,7 +184,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
         poll_s=poll_s if control == "poll" else None,
         records=records,
     )
-    runtime = LiveRuntime(workload, policy)
+    runtime = LiveRuntime(workload, policy, highest=highest)
     runtime.lead()
     names = ", ".join([*(task.name for task in workload.tasks), *initial])
     if log_format == "json":

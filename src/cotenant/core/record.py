@@ -41,6 +41,12 @@ class Record(NamedTuple):
     """Start and end of each segment that ran."""
     alone: bool
     """Nothing of another task ran beside any part of it."""
+    rows: int = 1
+    """Rows of a batch that it filled."""
+    batch_rows: int = 0
+    """Rows of all that ran together with it, its own included; 0 if it never ran."""
+    output_s: float = 0.0
+    """Seconds from `end_s` until its outputs had been taken out of the lane."""
 
     @property
     def sojourn_s(self) -> float:

@@ -65,10 +65,16 @@ class Runtime(Protocol):
         """
 
     async def load(self, task: Task, version: str = "1") -> None:
-        """Load (or replace) a task; returns when it is ready, raises `ModelError` otherwise."""
+        """Load (or replace) a task; returns when it is ready, raises `ModelError` otherwise.
+
+        Where the new files cannot be read, what was served before stays.
+        """
 
     async def unload(self, task: str) -> None:
-        """Let queued and running work end, then forget the task's model."""
+        """Let queued and running work end, then forget the task's model.
+
+        Work that waits for a lane to come back is answered with `NotReady`: it may never do so.
+        """
 
     def queued(self, task: str) -> int:
         """Requests of the task that wait now."""

@@ -101,8 +101,9 @@ class Coordinator:
         self._device.unload(task)
 
     def queued(self, task: str) -> int:
-        """Requests of the task that wait."""
-        return len(self._tenants[task].backlog)
+        """Requests of the task that wait; none of one that has gone."""
+        tenant = self._tenants.get(task)
+        return 0 if tenant is None else len(tenant.backlog)
 
     def busy(self, task: str) -> bool:
         """Whether something of the task waits or runs."""
@@ -296,10 +297,13 @@ class Coordinator:
         if len(flight.segments) < tenant.task.segments:
             return
         tenant.flight = None
+        output_s = max(0.0, self._clock.now() - event.end_s)
         tenant.estimate.observe(flight.rows, flight.service_s)
         for position, request in enumerate(flight.requests):
             outputs = None if event.outputs is None else event.outputs[position]
-            record = self._record(tenant, flight, request, Outcome.OK, event.end_s)
+            record = self._record(
+                tenant, flight, request, Outcome.OK, event.end_s, output_s=output_s
+            )
             # What other critical work caused is no reason to hold best-effort work back.
             if tenant.critical and not flight.displaced:
                 self._guard.observe(tenant.task, record, beside=flight.joined)
@@ -357,6 +361,7 @@ class Coordinator:
             batch=0,
             segments=(),
             alone=False,
+            rows=request.rows,
         )
         self._answer(Answer(request, record, None, error))
 
@@ -367,6 +372,8 @@ class Coordinator:
         request: Request,
         outcome: Outcome,
         end_s: float,
+        *,
+        output_s: float = 0.0,
     ) -> Record:
         return Record(
             request.id,
@@ -381,6 +388,9 @@ class Coordinator:
             len(flight.requests),
             flight.segments,
             flight.alone,
+            request.rows,
+            flight.rows,
+            output_s,
         )
 
     # --- small rules -----------------------------------------------------------------------

@@ -26,7 +26,7 @@ from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.device.base import Event, Failed, Isolation, Loaded, LoadFailed
 from cotenant.device.cpu.device import CpuDevice
-from cotenant.device.cpu.scheduling import Rung, best_rung, enter_front
+from cotenant.device.cpu.scheduling import Rung, enter_front, standing
 from cotenant.graph.paths import model_files_apart
 from cotenant.policy import policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
@@ -47,13 +47,19 @@ class LiveRuntime:
     """A running machine; see `runtime.base.Runtime` for what each method promises."""
 
     def __init__(
-        self, workload: Workload, policy: str | None = None, clock: Clock | None = None
+        self,
+        workload: Workload,
+        policy: str | None = None,
+        clock: Clock | None = None,
+        highest: Rung | None = None,
     ) -> None:
+        """`highest` is the best rung of protection to use; see `device/cpu/scheduling.py`."""
         self._workload = workload
         self._policy = policy_by_name(policy or workload.policy)
         self._clock = clock or MonotonicClock()
         self._guard = Guard()
-        self._rung = best_rung()
+        self._standing = standing(highest)
+        self._rung = self._standing.rung
         cores = {one.name: one.cores for one in workload.components}
         self._device = CpuDevice(
             cores or {"cpu": allowed_cores()},
@@ -95,7 +101,7 @@ class LiveRuntime:
         """What the operating system does for critical work here, in one line."""
         if self._policy.isolation is Isolation.NONE:
             return f"none: policy {self._policy.name} treats all alike"
-        return f"{self._rung}: {self._rung.meaning}"
+        return str(self._standing)
 
     async def start(self) -> None:
         """Load every task of the workload and learn the critical ones' latency alone.
@@ -106,9 +112,8 @@ class LiveRuntime:
         weak = self._policy.isolation is Isolation.CLASSES and self._rung is not Rung.FIFO_IDLE
         _log.log(
             logging.WARNING if weak else logging.INFO,
-            "protection of critical work: %s (%s)",
-            self._rung,
-            self._rung.meaning,
+            "protection of critical work is %s",
+            self._standing,
         )
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._device.fileno(), self._step)
@@ -175,6 +180,9 @@ class LiveRuntime:
 
     async def load(self, task: Task, version: str = "1") -> None:
         if task.name in self._served:
+            if self._served[task.name].state in (State.READY, State.RESTARTING):
+                # What cannot be read must not take the place of what is served.
+                await asyncio.to_thread(self._device.check, task)
             await self.unload(task.name)
         await self._load(task, version)
         await self._learn_baseline(task.name)
@@ -185,8 +193,9 @@ class LiveRuntime:
             raise NotFound(f"Request for unknown model: {task!r} is not found")
         if served.state in (State.UNLOADED, State.FAILED):
             return
+        restarting = served.state is State.RESTARTING
         self._become(task, State.UNLOADED, "it was unloaded")
-        if self._coordinator.busy(task):
+        if self._coordinator.busy(task) and not restarting:
             self._leaving[task] = asyncio.Event()
             await self._leaving[task].wait()
             del self._leaving[task]
@@ -262,6 +271,8 @@ class LiveRuntime:
 
     def _on_event(self, event: Event) -> None:
         if self._served[event.task].state is State.UNLOADED:
+            if isinstance(event, Failed) and event.lane_lost and event.task in self._leaving:
+                self._leaving[event.task].set()  # nobody waits for a lane that may never be back
             return
         if isinstance(event, Loaded):
             self._become(event.task, State.READY, "", event.signature)
@@ -271,7 +282,7 @@ class LiveRuntime:
             self._settle(event.task, event.error)
         elif isinstance(event, Failed) and event.lane_lost:
             _log.warning("%s", event.error)
-            self._become(event.task, State.RESTARTING, "its interpreter died")
+            self._become(event.task, State.RESTARTING, str(event.error))
 
     def _settle(self, task: str, error: CotenantError | None) -> None:
         loading = self._loads.pop(task, None)

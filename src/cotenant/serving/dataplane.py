@@ -178,6 +178,7 @@ class DataPlane:
                     "task": name,
                     "criticality": served.task.criticality.value,
                     "state": served.state.value,
+                    "reason": served.reason,
                     "pid": pids.get(name),
                     "restarts": self.runtime.lane_restarts(name),
                     "queued": self.runtime.queued(name),

@@ -3,7 +3,8 @@
 One coroutine answers each request, and is cancelled when its client goes away. Whatever is
 wrong with the bytes themselves is answered here, through the same `refuse` that the routes
 use, so that a client sees one shape of error. A response leaves in one write: head and body
-in two would wait for the client's delayed acknowledgement.
+in two would wait for the client's delayed acknowledgement. Clients that are too many or too
+slow are ended by the rules of `limits.py`.
 """
 
 import asyncio
@@ -19,14 +20,14 @@ from typing import NamedTuple
 import httptools
 
 from cotenant.core.clock import wall_time_s
+from cotenant.serving.limits import Limits
 
 _log = logging.getLogger(__name__)
 
 _MAX_HEAD_BYTES = 64 * 1024
 _JOINED_BYTES = 16 * 1024
 _SCRATCH_BYTES = 64 * 1024
-_QUIET_TICKS = 75
-_TICK_S = 1.0
+_LINGER_S = 1.0
 _REASON = {status.value: status.phrase.encode() for status in HTTPStatus} | {499: b"Client Gone"}
 
 
@@ -60,12 +61,18 @@ class HttpServer:
     """One listening port."""
 
     def __init__(
-        self, respond: Respond, refuse: Refuse, max_body_bytes: int, hold: Hold | None = None
+        self,
+        respond: Respond,
+        refuse: Refuse,
+        max_body_bytes: int,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        hold: Hold | None = None,
     ) -> None:
         self.hold = hold
         self.respond = respond
         self.refuse = refuse
         self.max_body_bytes = max_body_bytes
+        self.limits = limits
         self.connections: set[_Connection] = set()
         self.closing = False
         self.date = b""
@@ -79,7 +86,12 @@ class HttpServer:
         """Open the port (0: any free one) and return its number; raises `OSError`."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self, loop), host, port, ssl=tls, backlog=1024
+            lambda: _Connection(self, loop),
+            host,
+            port,
+            ssl=tls,
+            backlog=1024,
+            ssl_handshake_timeout=None if tls is None else self.limits.head_s,
         )
         self._on_tick()
         return int(self._server.sockets[0].getsockname()[1])
@@ -116,7 +128,7 @@ class HttpServer:
         self.date = formatdate(wall_time_s(), usegmt=True).encode()
         for connection in tuple(self.connections):
             connection.on_tick()
-        self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._on_tick)
+        self._tick = asyncio.get_running_loop().call_later(self.limits.tick_s, self._on_tick)
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -134,12 +146,16 @@ class _Connection(asyncio.BufferedProtocol):
         self._task: asyncio.Task[None] | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
-        self._quiet_ticks = 0
+        self._quiet_s = 0.0
+        self._stalled_s = 0.0
+        self._unsent_bytes = 0
         self._refused = False
         self._on_new_request()
 
     def _on_new_request(self) -> None:
+        self._begun = False
         self._in_head = True
+        self._reading_s = 0.0
         self._head_bytes = 0
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -153,7 +169,16 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        open_now, limits = len(self._server.connections), self._server.limits
         self._server.connections.add(self)
+        if open_now >= limits.connections + limits.turned_away:
+            self._transport.abort()
+        elif open_now >= limits.connections:
+            self._refuse(
+                503,
+                f"{limits.connections} connections are open already; keep fewer, try again "
+                "later, or raise --max-connections",
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.forget(self)
@@ -166,8 +191,6 @@ class _Connection(asyncio.BufferedProtocol):
         return self._server.scratch if self._rest is None else self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
-        if not self._in_head:
-            self._quiet_ticks = 0
         if self._rest is None:
             self._parse(self._server.scratch[:nbytes])
         elif nbytes < len(self._rest):
@@ -206,6 +229,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def on_message_begin(self) -> None:
         self._on_new_request()
+        self._begun = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -215,6 +239,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._reading_s = 0.0
         self._method = self._parser.get_method().decode("latin-1")
         self._keep = self._parser.should_keep_alive()
         announced = self._headers.get(b"content-length", b"0")
@@ -257,7 +282,7 @@ class _Connection(asyncio.BufferedProtocol):
     # One request after the other
 
     def _start(self, request: HttpRequest, keep: bool) -> None:
-        self._quiet_ticks = 0
+        self._quiet_s = 0.0
         self._task = self._loop.create_task(self._answer(request, keep))
 
     async def _answer(self, request: HttpRequest, keep: bool) -> None:
@@ -323,15 +348,42 @@ class _Connection(asyncio.BufferedProtocol):
         # Closing now would reset the connection under a client that is still sending.
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._loop.call_later(_TICK_S, self._transport.close)
+        self._loop.call_later(_LINGER_S, self._transport.close)
 
     def on_tick(self) -> None:
-        """Once a second: end connections on which nothing has happened for long."""
-        if self._task is not None:
+        """End the connection if its client is too slow: to ask, to take its answer, to go on."""
+        limits = self._server.limits
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes or self._transport.is_closing():
+            moved = unsent_bytes != self._unsent_bytes
+            self._unsent_bytes = unsent_bytes
+            self._stalled_s = 0.0 if moved else self._stalled_s + limits.tick_s
+            if self._stalled_s >= limits.stalled_s:
+                self._transport.abort()
+        elif self._task is not None or self._refused:
             return
-        self._quiet_ticks += 1
-        if self._quiet_ticks >= _QUIET_TICKS:
-            self._transport.close()
+        elif self._begun:
+            self._reading_s += limits.tick_s
+            self._check_pace(limits)
+        else:
+            self._quiet_s += limits.tick_s
+            if self._quiet_s >= limits.idle_s:
+                self._transport.close()
+
+    def _check_pace(self, limits: Limits) -> None:
+        if self._in_head:
+            if self._reading_s > limits.head_s:
+                self._refuse(
+                    408, f"the request's head took over {limits.head_s:g} s; send it whole"
+                )
+            return
+        received = self._body_bytes if self._rest is None else len(self._body) - len(self._rest)
+        if self._reading_s > limits.body_allowed_s(received):
+            self._refuse(
+                408,
+                f"{received} bytes of the body came in {self._reading_s:.0f} s; after "
+                f"{limits.body_s:g} s send {limits.body_bytes_per_s:g} bytes/s or more",
+            )
 
     def close_when_idle(self) -> None:
         if self._task is None:

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from cotenant.core.record import Outcome, Record
 from cotenant.runtime.base import Runtime, State
+from cotenant.serving.statistics import Statistics
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -16,6 +17,14 @@ _RATIOS = (0.9, 1.0, 1.03, 1.1, 1.15, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _WEIGHT = 0.05
 """How much the newest request that ran alone counts in the mean of those before."""
 _LABELS = ("model", "criticality")
+_SUMS = (
+    ("rows", "inferences", "Rows of answered requests."),
+    ("launches", "executions", "Launches of the model; each runs one batch."),
+    ("input_s", "compute_input_seconds", "From decision to the model's start, over requests."),
+    ("infer_s", "compute_infer_seconds", "From the model's start to its end, over requests."),
+    ("output_s", "compute_output_seconds", "From the model's end to outputs in hand."),
+)
+"""Field of `Totals`, name of the metric, meaning."""
 
 
 class _Series:
@@ -37,7 +46,8 @@ class _Series:
 class Metrics:
     """A record listener with a registry of its own."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, statistics: Statistics) -> None:
+        """`statistics` hears the same records; its sums are read when they are scraped."""
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "cotenant_requests",
@@ -58,6 +68,7 @@ class Metrics:
             "slowdown", "Latency over the mean latency of the task's requests alone.", _RATIOS
         )
         self.registry.register(_Now(runtime))
+        self.registry.register(_Sums(runtime, statistics))
         self._series: dict[tuple[str, bool], _Series] = {}
 
     def __call__(self, record: Record) -> None:
@@ -68,10 +79,10 @@ class Metrics:
         series.requests[record.outcome].inc()
         if record.outcome is not Outcome.OK:
             return
-        sojourn_s = record.sojourn_s
+        sojourn_s = record.sojourn_s + record.output_s
         series.latency.observe(sojourn_s)
         series.waiting.observe(record.waiting_s)
-        series.service.observe(record.service_s or 0.0)
+        series.service.observe(sojourn_s - record.waiting_s)
         if record.alone:
             known_s = series.alone_s
             series.alone_s = (
@@ -117,3 +128,22 @@ class _Now(Collector):
             if slowdown is not None:
                 ratio.add_metric(values, slowdown)
         yield from (depth, ready, ratio, restarts)
+
+
+class _Sums(Collector):
+    """The sums of Triton's statistics as counters: they cost nothing until they are scraped."""
+
+    def __init__(self, runtime: Runtime, statistics: Statistics) -> None:
+        self._runtime = runtime
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[Metric]:
+        counters = {
+            field: CounterMetricFamily(f"cotenant_{name}", meaning, labels=_LABELS)
+            for field, name, meaning in _SUMS
+        }
+        for name, served in self._runtime.served.items():
+            totals = self._statistics.totals(name)
+            for field, counter in counters.items():
+                counter.add_metric((name, served.task.criticality.value), getattr(totals, field))
+        yield from counters.values()

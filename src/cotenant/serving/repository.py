@@ -13,6 +13,11 @@ from cotenant.serving.protocol import inference_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
+_SETTLE_S = 1.0
+"""Files that have not changed for so long have been copied."""
+_LONGEST_PAUSE = 64
+"""Looks between two attempts to load what failed and has not changed."""
+
 
 class Repository:
     """Models in folders, looked up afresh each time, so that what is on disk counts."""
@@ -80,37 +85,87 @@ class Repository:
 
 
 class Follower:
-    """Keeps a machine in step with its repository."""
+    """Keeps a machine in step with its repository.
 
-    def __init__(self, repository: Repository, runtime: Runtime) -> None:
+    A folder that changes between two looks is being copied, and is left alone until it holds
+    still. What cannot be loaded is tried again when it changes, and else after 1, 2, 4 ... looks.
+    """
+
+    def __init__(self, repository: Repository, runtime: Runtime, loaded: Sequence[str]) -> None:
+        """`loaded` are the models that the machine serves already, or is about to."""
         self._repository = repository
         self._runtime = runtime
-        self._stamps = {name: repository.stamp(name) for name in repository.names()}
+        self._tried = {name: repository.stamp(name) for name in loaded}
+        """What each model's files were when it was last loaded, or could not be."""
+        self._moving: dict[str, tuple[object, ...]] = {}
+        self._failures: dict[str, _Failure] = {}
 
     async def follow(self, period_s: float) -> None:
         """Look at the folders again and again; ends when it is cancelled."""
+        moving = False
         while True:
-            await asyncio.sleep(period_s)
+            await asyncio.sleep(min(period_s, _SETTLE_S) if moving else period_s)
             try:
-                await self.step()
-            except (CotenantError, OSError):
-                _log.exception("cannot follow the model repository; the models stay as they are")
+                moving = await self.step()
+            except (CotenantError, OSError) as error:
+                moving = False
+                _log.error("cannot follow the model repository; models stay as they are: %s", error)
 
-    async def step(self) -> None:
-        """Load what is new or changed, unload what is gone."""
-        stamps = {name: self._repository.stamp(name) for name in self._repository.names()}
-        before, self._stamps = self._stamps, stamps
-        for name in before.keys() - stamps.keys():
+    async def step(self) -> bool:
+        """Load what is new or changed, unload what is gone; true while something is changing."""
+        names = self._repository.names()
+        for name in self._tried.keys() - names:
+            await self._unload(name)
+        moving: dict[str, tuple[object, ...]] = {}
+        for name in names:
+            try:
+                stamp = self._repository.stamp(name)
+            except OSError:  # a file went away while it was looked at
+                stamp = (object(),)
+            if stamp == self._tried.get(name):
+                failure = self._failures.get(name)
+                if failure is not None and failure.due():
+                    await self._load(name, stamp)
+            elif stamp == self._moving.get(name):
+                await self._load(name, stamp)
+            else:
+                moving[name] = stamp
+        self._moving = moving
+        return bool(moving)
+
+    async def _load(self, name: str, stamp: tuple[object, ...]) -> None:
+        self._tried[name] = stamp
+        try:
+            await self._runtime.load(*self._repository.find(name))
+        except (CotenantError, OSError) as error:
+            before = self._failures.get(name)
+            failure = self._failures[name] = _Failure(str(error), before)
+            if before is None or failure.reason != before.reason:
+                _log.error("failed to load %r: %s", name, error)
+        else:
+            self._failures.pop(name, None)
+            _log.info("model %r was loaded from the repository", name)
+
+    async def _unload(self, name: str) -> None:
+        del self._tried[name]
+        self._failures.pop(name, None)
+        if name in self._runtime.served:
             _log.info("model %r has left the repository", name)
             await self._runtime.unload(name)
-        for name, stamp in stamps.items():
-            if before.get(name) == stamp:
-                continue
-            try:
-                await self._runtime.load(*self._repository.find(name))
-                _log.info("model %r was loaded from the repository", name)
-            except CotenantError as error:
-                _log.error("failed to load %r: %s", name, error)
+
+
+class _Failure:
+    """Why a model could not be loaded, and when to try again although nothing has changed."""
+
+    def __init__(self, reason: str, before: "_Failure | None") -> None:
+        self.reason = reason
+        self.pause: int = 1 if before is None else min(2 * before.pause, _LONGEST_PAUSE)
+        self._left = self.pause
+
+    def due(self) -> bool:
+        """Called at each look."""
+        self._left -= 1
+        return self._left < 0
 
 
 def _chosen(versions: Sequence[int], policy: pb.ModelVersionPolicy, folder: Path) -> int:

@@ -14,6 +14,8 @@ from cotenant.serving.http import HttpRequest, HttpResponse
 from cotenant.serving.json_form import build_answer, inflate, parse_call, parse_json
 from cotenant.serving.security import Token
 
+_NO_CACHE = {name: {"count": 0, "ns": 0} for name in ("cache_hit", "cache_miss")}
+"""There is no cache of responses; perf_analyzer reads these without asking whether they are."""
 _OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
 
 
@@ -119,7 +121,10 @@ class Rest:
         return _json(self._plane.lanes())
 
     async def _statistics(self, _request: HttpRequest, target: Target) -> HttpResponse:
-        return _json(self._plane.model_statistics(*target))
+        answer = self._plane.model_statistics(*target)
+        for one in answer["model_stats"]:
+            one["inference_stats"] |= _NO_CACHE
+        return _json(answer)
 
     async def _model(self, _request: HttpRequest, target: Target) -> HttpResponse:
         return _json(self._plane.metadata(*target))

@@ -15,6 +15,7 @@ from cotenant.serving import codec
 from cotenant.serving.dataplane import DataPlane
 from cotenant.serving.grpc import Grpc
 from cotenant.serving.http import HttpRequest, HttpResponse, HttpServer
+from cotenant.serving.limits import Limits
 from cotenant.serving.metrics import CONTENT_TYPE, Metrics
 from cotenant.serving.records_file import RecordsFile
 from cotenant.serving.repository import Follower, Repository
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 _GRACE_S = 1.0
 """What written answers have to leave after the machine has drained."""
 _FLUSH_S = 1.0
+_SCRAPERS = 32
+"""Connections to the metrics port."""
 
 
 class Machine(Runtime, Protocol):
@@ -45,6 +48,8 @@ class Settings(NamedTuple):
     grpc_port: int = 8001
     metrics_port: int = 8002
     max_body_bytes: int = 64 * 2**20
+    limits: Limits = Limits()
+    """Of the REST port's connections."""
     exit_timeout_s: float = 30.0
     strict_readiness: bool = False
     token: str | None = None
@@ -74,7 +79,7 @@ class Server:
         self._machine = machine
         self._settings = settings
         statistics = Statistics()
-        self._metrics = Metrics(machine)
+        self._metrics = Metrics(machine, statistics)
         machine.subscribe(statistics)
         machine.subscribe(self._metrics)
         self._records = None if settings.records is None else RecordsFile(settings.records)
@@ -85,8 +90,9 @@ class Server:
         self.plane = DataPlane(machine, statistics, catalog, limit, settings.strict_readiness)
         self._token = Token(settings.token)
         rest = Rest(self.plane, self._token, limit)
-        self._http = HttpServer(rest.respond, refuse, limit, rest.hold)
-        self._scrapes = HttpServer(self._scrape, refuse, max_body_bytes=0)
+        self._http = HttpServer(rest.respond, refuse, limit, settings.limits, rest.hold)
+        few = settings.limits._replace(connections=_SCRAPERS)
+        self._scrapes = HttpServer(self._scrape, refuse, 0, few)
         self._grpc = Grpc(self.plane, self._token, limit, settings.certificate)
         self._background: list[asyncio.Task[None]] = []
         self._running = False
@@ -108,13 +114,16 @@ class Server:
                 settings.metrics_port,
                 lambda port: self._scrapes.listen(host, port, tls),
             )
+            follower = None
+            if settings.repository is not None and settings.poll_s is not None:
+                # Before anything loads: what changes meanwhile is a change, too.
+                follower = Follower(settings.repository, self._machine, settings.initial)
             await self._start_machine()
         except BaseException:
             await self._close()
             raise
         self.plane.open()
-        if settings.repository is not None and settings.poll_s is not None:
-            follower = Follower(settings.repository, self._machine)
+        if follower is not None and settings.poll_s is not None:
             self._background.append(asyncio.create_task(follower.follow(settings.poll_s)))
         if self._records is not None:
             self._background.append(asyncio.create_task(self._flush(self._records)))

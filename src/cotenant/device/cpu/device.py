@@ -9,6 +9,7 @@ import queue
 import selectors
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from cotenant.core.errors import CotenantError, LaneLost, ModelError
@@ -16,6 +17,7 @@ from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.model import ModelFiles, Signature, TensorSpec
 from cotenant.core.request import Request
 from cotenant.core.task import Task
+from cotenant.core.units import format_duration
 from cotenant.device.base import (
     Allowance,
     Completed,
@@ -64,6 +66,8 @@ class CpuDevice:
         self._selector = selectors.EpollSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._closing = threading.Event()
+        self._ringing = threading.Lock()
+        """Held while the bell is rung, so that it is not closed meanwhile."""
         self._cores = allowed_cores()
 
     @property
@@ -80,6 +84,15 @@ class CpuDevice:
             name: (None if one.lane is None else one.lane.pid, one.restarts)
             for name, one in self._tenancies.items()
         }
+
+    def check(self, task: Task) -> None:
+        """Find the task's model as `load` would; takes its time, so call it from a thread.
+
+        Raises:
+            ModelError: it is missing, damaged or unsafe.
+        """
+        release_children(self._cores)
+        self._resolve(task)
 
     def load(self, task: Task, component: str) -> None:
         tenancy = _Tenancy(task, self._components[component])
@@ -114,27 +127,24 @@ class CpuDevice:
         return events
 
     def close(self) -> None:
-        self._closing.set()
+        with self._ringing:
+            self._closing.set()
         for duty in self._duties.values():
             duty.set(1.0)
         for task in list(self._tenancies):
             self.unload(task)
-        while not self._started.empty():
-            _, lane = self._started.get()
-            if isinstance(lane, Lane):
-                lane.close()
+        self._turn_away()
         self._selector.close()
         os.close(self._bell)
 
     # --- starting --------------------------------------------------------------------------
 
-    def _start(self, tenancy: "_Tenancy") -> None:
+    def _start(self, tenancy: "_Tenancy", pause_s: float = 0.0) -> None:
         threading.Thread(
-            target=self._start_lane, args=(tenancy, self._role(tenancy)), daemon=True
+            target=self._start_lane, args=(tenancy, self._role(tenancy), pause_s), daemon=True
         ).start()
 
-    def _start_lane(self, tenancy: "_Tenancy", role: Role) -> None:
-        pause_s = _BACKOFF_S[min(tenancy.deaths, len(_BACKOFF_S) - 1)]
+    def _start_lane(self, tenancy: "_Tenancy", role: Role, pause_s: float) -> None:
         if self._closing.wait(pause_s) or tenancy.gone:
             return
         release_children(self._cores)
@@ -148,8 +158,19 @@ class CpuDevice:
         except OSError as error:
             started = ModelError(f"task {tenancy.task.name!r}: cannot start its lane: {error}")
         self._started.put((tenancy, started))
-        if not self._closing.is_set():
-            os.eventfd_write(self._bell, 1)
+        with self._ringing:
+            if not self._closing.is_set():
+                os.eventfd_write(self._bell, 1)
+                return
+        self._turn_away()  # it was closed meanwhile, and nobody else will look
+
+    def _turn_away(self) -> None:
+        """End the lanes that have started and found nobody; two threads may do so at once."""
+        with suppress(queue.Empty):
+            while True:
+                _, lane = self._started.get_nowait()
+                if isinstance(lane, Lane):
+                    lane.close()
 
     def _role(self, tenancy: "_Tenancy") -> Role:
         task, cores = tenancy.task, tenancy.component.cores
@@ -219,11 +240,17 @@ class CpuDevice:
             )
             events.append(LoadFailed(task, error))
             return
-        lost = LaneLost(f"task {task!r}: its interpreter died and is being restarted; try again")
-        events.append(Failed(task, lost, lane_lost=True))
+        pause_s = _BACKOFF_S[min(tenancy.deaths, len(_BACKOFF_S) - 1)]
         tenancy.restarts += 1
-        self._start(tenancy)
         tenancy.deaths += 1
+        when = f"in {format_duration(pause_s)}" if pause_s else "at once"
+        lost = LaneLost(
+            f"task {task!r}: its interpreter died and restarts {when}; try again. "
+            f"Deaths since its last answer: {tenancy.deaths}"
+        )
+        # Only what was in flight fails, and it is not run again: it may be what ended the lane.
+        events.append(Failed(task, lost, lane_lost=True))
+        self._start(tenancy, pause_s)
 
     def _drop(self, tenancy: "_Tenancy") -> None:
         if tenancy.lane is not None:

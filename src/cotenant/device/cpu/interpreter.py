@@ -33,7 +33,7 @@ def serve(channel_fd: int, memory_fd: int) -> None:
     arena = Arena(memory_fd)
     segments: list[onnxruntime.InferenceSession] = []
     carried: dict[str, Any] = {}
-    while message := channel.recv(MESSAGE_BYTES):
+    while message := _next(channel):
         order = orjson.loads(message)
         if "load" in order:
             answer = _load(order["load"], segments)
@@ -43,6 +43,13 @@ def serve(channel_fd: int, memory_fd: int) -> None:
             channel.send(orjson.dumps(answer))
         except OSError:  # the front is gone, and with it the reason to be here
             return
+
+
+def _next(channel: socket.socket) -> bytes:
+    try:
+        return channel.recv(MESSAGE_BYTES)
+    except ConnectionError:  # closed over an answer that nobody wanted any more
+        return b""
 
 
 def _load(order: dict[str, Any], segments: list[onnxruntime.InferenceSession]) -> dict[str, Any]:

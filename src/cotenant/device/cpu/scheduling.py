@@ -8,13 +8,21 @@ Rungs, best first, by what the privileges allow:
 | nice+idle  | nice -10       | SCHED_IDLE        | CAP_SYS_NICE or RLIMIT_NICE |
 | idle       | ordinary       | SCHED_IDLE        | nothing (Linux)           |
 | gated      | ordinary       | ordinary          | nothing; the coordinator alone holds work back |
+
+A user may ask for a lower one than the best: to see what a machine without the privileges would
+do, or where the real-time class is wanted for something else.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import NamedTuple
 
+from cotenant.core.errors import WorkloadError
+
+MAX_RUNG = "COTENANT_MAX_RUNG"
+"""The variable that names the highest rung to use."""
 _FIFO_CRITICAL = 10
 _FIFO_FRONT = 80
 _NICE_CRITICAL = -10
@@ -37,23 +45,75 @@ class Rung(StrEnum):
 
 _MEANING = {
     Rung.FIFO_IDLE: "critical lanes in SCHED_FIFO, best-effort lanes in SCHED_IDLE",
-    Rung.NICE_IDLE: f"critical lanes at nice {_NICE_CRITICAL}, best-effort lanes in SCHED_IDLE; "
-    "grant CAP_SYS_NICE or an rtprio limit for SCHED_FIFO",
-    Rung.IDLE: "critical lanes in the ordinary class, best-effort lanes in SCHED_IDLE; "
-    "grant CAP_SYS_NICE or an rtprio limit for SCHED_FIFO",
-    Rung.GATED: "no scheduling classes here; best-effort work is only held back between segments",
+    Rung.NICE_IDLE: f"critical lanes at nice {_NICE_CRITICAL}, best-effort lanes in SCHED_IDLE",
+    Rung.IDLE: "critical lanes in the ordinary class, best-effort lanes in SCHED_IDLE",
+    Rung.GATED: "no scheduling classes; best-effort work is only held back between segments",
 }
 
 
+class Standing(NamedTuple):
+    """The rung that is used here, and the best that could be."""
+
+    rung: Rung
+    offered: Rung
+    """The best that the operating system and the privileges allow."""
+
+    @property
+    def shortfall(self) -> str:
+        """Why it is not a better one, and what to do about it; empty for the best."""
+        if self.rung is not self.offered:
+            return (
+                f"capped by --max-rung or {MAX_RUNG}; without it this machine gives {self.offered}"
+            )
+        if self.rung is Rung.FIFO_IDLE:
+            return ""
+        if self.rung is Rung.GATED:
+            return "this operating system lets nobody choose a scheduling class"
+        return "SCHED_FIFO was refused; grant CAP_SYS_NICE or an rtprio limit for it"
+
+    def __str__(self) -> str:
+        why = f" ({self.shortfall})" if self.shortfall else ""
+        return f"{self.rung}: {self.rung.meaning}{why}"
+
+
+def standing(highest: Rung | None = None) -> Standing:
+    """The best rung that works here and is not above `highest` (by default `COTENANT_MAX_RUNG`).
+
+    Raises:
+        WorkloadError: the variable names no rung.
+    """
+    if highest is None:
+        highest = _highest(os.environ.get(MAX_RUNG))
+    working = [rung for rung in Rung if _offered(rung)]
+    allowed = list(Rung)[list(Rung).index(highest) :]
+    return Standing(next(rung for rung in working if rung in allowed), working[0])
+
+
 def best_rung() -> Rung:
-    """The best rung that works here, found by trying each on a thread that then ends."""
-    if not hasattr(os, "sched_setscheduler"):
-        return Rung.GATED
-    if _works(lambda: _enter_fifo(_FIFO_FRONT)):
+    """The rung that is used here unless somebody asks for a lower one."""
+    return standing().rung
+
+
+def _highest(name: str | None) -> Rung:
+    if not name:
         return Rung.FIFO_IDLE
-    if not _works(_enter_idle):
-        return Rung.GATED
-    return Rung.NICE_IDLE if _works(lambda: _enter_nice(_NICE_FRONT)) else Rung.IDLE
+    try:
+        return Rung(name)
+    except ValueError:
+        raise WorkloadError(
+            f"{MAX_RUNG} is {name!r}; set it to one of {', '.join(Rung)}, or to nothing"
+        ) from None
+
+
+def _offered(rung: Rung) -> bool:
+    """Whether it works, found by trying it on a thread that then ends."""
+    if rung is Rung.GATED:
+        return True
+    if not hasattr(os, "sched_setscheduler"):
+        return False
+    if rung is Rung.FIFO_IDLE:
+        return _works(lambda: _enter_fifo(_FIFO_FRONT))
+    return _works(_enter_idle) and (rung is Rung.IDLE or _works(lambda: _enter_nice(_NICE_FRONT)))
 
 
 def enter_critical(rung: Rung, order: int) -> None:

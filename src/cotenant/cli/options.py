@@ -1,0 +1,26 @@
+"""Options that several commands share: a command goes in, the command with the option comes out."""
+
+import click
+
+from cotenant.device.cpu.scheduling import MAX_RUNG, Rung
+
+
+class _Rungs(click.Choice[str]):
+    """The names of the rungs; a name becomes a `Rung`."""
+
+    def __init__(self) -> None:
+        super().__init__([rung.value for rung in Rung])
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Rung:
+        return Rung(super().convert(value, param, ctx))
+
+
+max_rung_option = click.option(
+    "--max-rung",
+    "highest",
+    type=_Rungs(),
+    envvar=MAX_RUNG,
+    show_envvar=True,
+    help="Best rung of protection to use; see 'cotenant devices'. Default: the best there is.",
+)
+"""What a command gets is called `highest`."""
