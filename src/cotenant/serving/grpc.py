@@ -124,8 +124,10 @@ class Grpc:
                     started.add(one)
                     one.add_done_callback(started.discard)
                     await ahead.put(one)
-            finally:
-                await ahead.put(None)
+            except Exception:
+                await ahead.put(None)  # what came before is still answered
+                raise
+            await ahead.put(None)
 
         reader = asyncio.create_task(read())
         try:

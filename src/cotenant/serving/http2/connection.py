@@ -176,6 +176,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unread_replies = 0
         for stream in tuple(self._waiting.values()):
             self._take_turn(stream)
+        self._take_turns()
 
     # Frames
 
@@ -405,6 +406,7 @@ class Connection(asyncio.BufferedProtocol):
                 if not stream.sending.widen(change):
                     raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a stream's window is too large")
                 self._take_turn(stream)
+            self._take_turns()
 
     def _on_push(self, flags: int, number: int, payload: memoryview) -> None:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "clients do not push")
@@ -451,6 +453,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(stream, Code.FLOW_CONTROL_ERROR)
         else:
             self._take_turn(stream)
+            self._take_turns()
 
     def _on_closed(self, number: int, what: str) -> None:
         if not number % 2 or number > self._last:
@@ -471,8 +474,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.writelines(pieces)
 
     def wait_turn(self, stream: Stream) -> None:
-        """Remember a stream that has something to send, and may when others have."""
+        """Have a stream go on when the others have had their turns."""
         self._waiting[stream.number] = stream
+        self._take_turns()
 
     def forget(self, stream: Stream, reset: Code | None) -> None:
         """A stream has ended, or is to end now."""

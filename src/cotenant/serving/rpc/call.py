@@ -7,7 +7,7 @@ deadline passes.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from cotenant.core.clock import Clock
@@ -113,12 +113,12 @@ class Call(MessageReader):
     def _on_deadline(self) -> None:
         self.fail(DeadlineExceeded("the call's own deadline (grpc-timeout) has passed"))
 
-    def _start(self, running: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(running)
+    def _start(self, run: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guarded(run, *arguments))
 
-    async def _guarded(self, running: Awaitable[None]) -> None:
+    async def _guarded(self, run: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         try:
-            await running
+            await run(*arguments)
         except CotenantError as error:
             self.fail(error)
         except asyncio.CancelledError:
@@ -151,7 +151,7 @@ class UnaryCall(Call):
         elif self._received is None:
             self.fail(Unsupported("no message was sent; this method takes one"))
         else:
-            self._start(self._guarded(self._answer(self._received)))
+            self._start(self._answer, self._received)
             self._received = None
 
     async def _answer(self, message: Message) -> None:
@@ -168,7 +168,7 @@ class StreamCall(Call):
         self._inbox: deque[Message] = deque()
         self._complete = False
         self._news: asyncio.Future[None] | None = None
-        self._start(self._guarded(self._run(method)))
+        self._start(self._run, method)
 
     async def receive(self) -> Message | None:
         """The next message, or `None` behind the last."""
