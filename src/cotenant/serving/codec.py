@@ -31,6 +31,18 @@ _DATATYPES = {
     "object": "BYTES",
 }
 
+GRPC_NUMBER = {
+    "CANCELLED": 1,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "RESOURCE_EXHAUSTED": 8,
+    "UNIMPLEMENTED": 12,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+    "UNAUTHENTICATED": 16,
+}
+
 Raw = bytes | bytearray | memoryview
 
 
@@ -39,7 +51,7 @@ class Status(NamedTuple):
 
     http: int
     grpc: str
-    """Name of a member of `grpc.StatusCode`."""
+    """A key of `GRPC_NUMBER`."""
     phrase: str = ""
     """What clients' scripts look for at the start of the message."""
 

@@ -25,6 +25,8 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 _WORTHWHILE_BYTES = 16 * 1024
+_RAW_OUTPUT = bytes((pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER << 3 | 2,))
+_INFER_RESPONSE = bytes((pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER << 3 | 2,))
 _RAW_KEY = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | 2
 
 
@@ -36,10 +38,11 @@ class Received(NamedTuple):
     raw: Sequence[codec.Raw]
 
 
-def receive(message: bytes) -> Received:
+def receive(message: bytes | memoryview) -> Received:
     """Parse a message, but leave large raw contents out: protobuf would copy them twice."""
+    # Protobuf takes any buffer; its stubs say otherwise.
     if len(message) < _WORTHWHILE_BYTES:
-        request = pb.ModelInferRequest.FromString(message)
+        request = pb.ModelInferRequest.FromString(message)  # type: ignore[arg-type]
         return Received(request, request.raw_input_contents)
     view, raw, rest = memoryview(message), [], []
     at = rest_from = 0
@@ -56,7 +59,7 @@ def receive(message: bytes) -> Received:
         raw = []
     if at != len(message) or not raw:
         # Malformed, or nothing to gain: protobuf judges better than we do.
-        request = pb.ModelInferRequest.FromString(message)
+        request = pb.ModelInferRequest.FromString(message)  # type: ignore[arg-type]
         return Received(request, request.raw_input_contents)
     rest.append(view[rest_from:])
     return Received(pb.ModelInferRequest.FromString(b"".join(rest)), raw)
@@ -87,15 +90,23 @@ def parse_call(received: Received, remaining_s: float | None) -> InferCall:
     )
 
 
-def build_answer(identifier: str, inferred: Inferred) -> pb.ModelInferResponse:
-    """The response, with every output as raw contents."""
+def build_answer(identifier: str, inferred: Inferred) -> Sequence[codec.Raw]:
+    """The bytes of the response, with every output as raw contents, where the output is."""
     response = pb.ModelInferResponse(
         model_name=inferred.model, model_version=inferred.version, id=identifier
     )
+    raw: list[codec.Raw] = []
     for slot, array in inferred.outputs:
         response.outputs.add(name=slot.name, datatype=slot.datatype, shape=array.shape)
-        response.raw_output_contents.append(bytes(codec.encode_raw(array)))
-    return response
+        content = codec.encode_raw(array)
+        raw += (_RAW_OUTPUT + _encode_varint(len(content)), content)
+    # Raw contents are the last field, so that what goes before them is a message by itself.
+    return (response.SerializeToString(), *raw)
+
+
+def build_stream_answer(answer: Sequence[codec.Raw]) -> Sequence[codec.Raw]:
+    """A response as a message of a stream of responses."""
+    return (_INFER_RESPONSE + _encode_varint(sum(map(len, answer))), *answer)
 
 
 def parameters_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +122,7 @@ def parameters_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def _varint(message: bytes | memoryview, at: int) -> tuple[int, int]:
     """The number that stands at `at`, and where it ends."""
     value = shift = 0
     while True:
@@ -123,7 +134,16 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _skip(message: bytes, wire_type: int, at: int) -> tuple[int, int]:
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _skip(message: bytes | memoryview, wire_type: int, at: int) -> tuple[int, int]:
     """Where the field whose value begins at `at` ends, and where its content starts."""
     if wire_type == 2:
         length, content = _varint(message, at)

@@ -41,13 +41,18 @@ class Certificate:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         try:
-            self.certificate_pem = certificate.read_bytes()
-            self.key_pem = key.read_bytes()
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-            self.context.load_cert_chain(certificate, key)
+            self.context = _context(certificate, key)
+            self.grpc_context = _context(certificate, key)
+            self.grpc_context.set_alpn_protocols(["h2"])
         except (OSError, ssl.SSLError) as error:
             raise WorkloadError(
                 f"cannot use certificate {str(certificate)!r} with key {str(key)!r}: {error}; "
                 "give --tls-cert and --tls-key a matching pair of PEM files"
             ) from error
+
+
+def _context(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context
