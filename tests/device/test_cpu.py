@@ -117,6 +117,14 @@ def test_inputs_that_the_model_cannot_run_fail_alone(device, tmp_path):
     assert isinstance(run(device, request("t", x=np.ones((1, 4), np.float32))), Completed)
 
 
+def test_a_missing_input_is_named(device, tmp_path):
+    load(device, scale_model(tmp_path))
+    failed = run(device, request("t", images=np.ones((1, 4), np.float32)))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, InvalidRequest)
+    assert "there is no tensor 'x' among them" in str(failed.error)
+
+
 def test_a_killed_interpreter_fails_its_request_and_comes_back(device, tmp_path):
     load(device, slow_model(tmp_path), "victim")
     load(device, scale_model(tmp_path), "other", criticality="critical")

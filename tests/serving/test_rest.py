@@ -181,6 +181,7 @@ def test_lanes(wire: Wire) -> None:
         "task": "pair",
         "criticality": "critical",
         "state": "ready",
+        "reason": "",
         "pid": 4711,
         "restarts": 3,
         "queued": 7,

@@ -161,6 +161,9 @@ def _run(
             {name: [np.ascontiguousarray(array)] for name, array in outputs.items()},
             start=end_of(places),
         )
+    except KeyError as missing:
+        carried.clear()
+        return {"invalid": f"there is no tensor {missing} among them"}
     except InvalidArgument as error:
         carried.clear()
         return {"invalid": str(error)}
