@@ -116,11 +116,12 @@ class Server:
         }
 
     def inference_time(self, task: str) -> tuple[int, float] | None:
-        """Executions so far and seconds spent in them, where the server keeps statistics."""
+        """Requests so far and seconds that their launches took, copies in and out included."""
         answer = self.ask(f"/v2/models/{task}/stats")
         try:
-            compute = answer["model_stats"][0]["inference_stats"]["compute_infer"]
-            return int(compute["count"]), int(compute["ns"]) * 1e-9
+            spent = answer["model_stats"][0]["inference_stats"]
+            computes = [spent[f"compute_{part}"] for part in ("input", "infer", "output")]
+            return int(computes[1]["count"]), sum(int(one["ns"]) for one in computes) * 1e-9
         except (TypeError, KeyError, IndexError, ValueError):
             return None
 
