@@ -329,10 +329,10 @@ class Connection(asyncio.BufferedProtocol):
             elif number > self._last:
                 self._last = number
                 self._on_request(number, ends, self._reader.read(block))
+            elif number in self._reset:
+                self._reader.pass_over(block)
             else:
-                self._reader.read_trailers(block)
-                if number not in self._reset:
-                    raise ConnectionFault(Code.STREAM_CLOSED, f"HEADERS on old stream {number}")
+                raise ConnectionFault(Code.STREAM_CLOSED, f"HEADERS on old stream {number}")
         except StreamFault as fault:
             _log.debug("stream %d: %s", number, fault)
             if stream is not None:
