@@ -194,6 +194,16 @@ def test_a_deadline_is_answered_by_the_server(server: Served) -> None:
     assert 29 < float(str(server.runtime.asked[-1]["deadline_s"])) <= 30
 
 
+def test_a_deadline_in_the_middle_of_a_large_frame(server: Served) -> None:
+    whole = data(1, message(image()), END)
+    with Peer(server.ports.grpc) as peer:
+        peer.send(headers(1, INFER, (b"grpc-timeout", b"50m")) + whole[:300_000])
+        assert peer.answer(1).status == 4
+        # Its place is gone, but the frame is not over yet.
+        peer.send(whole[300_000:])
+        assert peer.still_works(3)
+
+
 def test_a_reset_or_a_lost_connection_cancels(server: Served) -> None:
     cancelled = server.runtime.cancelled
     with Peer(server.ports.grpc) as peer:
