@@ -197,6 +197,7 @@ def test_a_deadline_is_answered_by_the_server(server: Served) -> None:
 def test_a_deadline_in_the_middle_of_a_large_frame(server: Served) -> None:
     whole = data(1, message(image()), END)
     with Peer(server.ports.grpc) as peer:
+        peer.ping()  # or settings would be acknowledged inside the frame
         peer.send(headers(1, INFER, (b"grpc-timeout", b"50m")) + whole[:300_000])
         assert peer.answer(1).status == 4
         # Its place is gone, but the frame is not over yet.
