@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -123,6 +124,7 @@ class Peer:
         self.largest_frame = 0
         self._decoder = hpack.Decoder()
         self._buffer = b""
+        self._sending = threading.Lock()
         if greet:
             self.send(frames.PREFACE + frames.settings_frame(settings or {}))
 
@@ -133,7 +135,8 @@ class Peer:
         self.socket.close()
 
     def send(self, content: bytes) -> None:
-        self.socket.sendall(content)
+        with self._sending:
+            self.socket.sendall(content)
 
     def read(self) -> Frame:
         """The next frame; what it says is also kept."""

@@ -55,6 +55,7 @@ def test_a_cut_before_each_of_the_first_bytes(server: Served) -> None:
 def _check_talk(server: Served, cuts: list[int]) -> None:
     with Peer(server.ports.grpc, {frames.INITIAL_WINDOW_SIZE: 1 << 20}) as peer:
         peer.send(frames.window_frame(0, 1 << 24))
+        peer.ping()  # from here on only one thread sends
 
         def send() -> None:
             for start, end in itertools.pairwise([0, *sorted(cuts), len(_TALK)]):

@@ -226,7 +226,7 @@ async def _opened(name: str, host: str, port: int, listen: Callable[[int], Await
 
 
 def _probe(host: str, port: int) -> None:
-    """Raise `OSError` if the port cannot be had; gRPC itself does not say why."""
+    """Raise `OSError` if the port cannot be had."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

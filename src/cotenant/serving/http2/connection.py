@@ -1,8 +1,8 @@
 """Bytes of one connection become frames, and frames become what happens to its streams.
 
-Over 400 lines would be too many for one idea, but the state of a connection is one: which frame
-may follow which. A large body is received where it stays: once the head of its frame has been
-read, the rest of the frame goes from the socket to where the stream's body wants it.
+It is long because it is one table: for each kind of frame, what may be wrong with it and what it
+does, all over the same state. A large body is received where it stays: once the head of its frame
+has been read, the rest of the frame goes from the socket to where the stream's body wants it.
 """
 
 import asyncio
@@ -329,10 +329,10 @@ class Connection(asyncio.BufferedProtocol):
             elif number > self._last:
                 self._last = number
                 self._on_request(number, ends, self._reader.read(block))
+            elif number in self._reset:
+                self._reader.pass_over(block)
             else:
-                self._reader.read_trailers(block)
-                if number not in self._reset:
-                    raise ConnectionFault(Code.STREAM_CLOSED, f"HEADERS on old stream {number}")
+                raise ConnectionFault(Code.STREAM_CLOSED, f"HEADERS on old stream {number}")
         except StreamFault as fault:
             _log.debug("stream %d: %s", number, fault)
             if stream is not None:
@@ -466,11 +466,11 @@ class Connection(asyncio.BufferedProtocol):
     # Called by streams
 
     def write(self, content: bytes) -> None:
-        if not self._transport.is_closing():
+        if not (self._doomed or self._transport.is_closing()):
             self._transport.write(content)
 
     def write_pieces(self, pieces: Sequence[Raw]) -> None:
-        if not self._transport.is_closing():
+        if not (self._doomed or self._transport.is_closing()):
             self._transport.writelines(pieces)
 
     def wait_turn(self, stream: Stream) -> None:
@@ -535,8 +535,8 @@ class Connection(asyncio.BufferedProtocol):
     def _fail(self, fault: ConnectionFault) -> None:
         """Say why, and leave the client time to read it."""
         _log.debug("a connection ends: %s", fault)
-        self._doomed = True
         self.write(frames.goaway_frame(self._last, fault.code, str(fault)))
+        self._doomed = True
         self._drop_streams()
         # Closing now would reset the connection under a client that is still sending.
         if self._transport.can_write_eof():

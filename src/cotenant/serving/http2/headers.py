@@ -72,6 +72,10 @@ class HeaderReader:
         for name, value in self._decode(block):
             _check(name, value)
 
+    def pass_over(self, block: bytes) -> None:
+        """Fields that concern nobody; the table may change all the same."""
+        self._decode(block)
+
     def _decode(self, block: bytes) -> list[tuple[bytes, bytes]]:
         changes = self._table.changes
         # Changes of the table's size stand at the start of a block, and begin with 001.

@@ -53,6 +53,8 @@ class Http2Server:
     def joined(self, connection: Connection) -> None:
         """Called by a connection that has begun."""
         self._connections.add(connection)
+        if self._empty is not None:
+            connection.drain()
 
     def left(self, connection: Connection) -> None:
         """Called by a connection that has ended."""

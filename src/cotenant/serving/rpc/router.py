@@ -1,6 +1,7 @@
 """The head of a request becomes a call of the method that it names, or is refused at once."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from cotenant.core.clock import Clock
 from cotenant.core.errors import CotenantError, Unsupported
@@ -35,8 +36,10 @@ class Router:
         limit_bytes: int,
         clock: Clock,
     ) -> None:
-        self._unary = unary
-        self._streaming = streaming
+        self._methods: dict[bytes, tuple[type[UnaryCall | StreamCall], Any]] = {
+            path: (UnaryCall, method) for path, method in unary.items()
+        }
+        self._methods |= {path: (StreamCall, method) for path, method in streaming.items()}
         self._admit = admit
         self._limit_bytes = limit_bytes
         self._clock = clock
@@ -56,8 +59,8 @@ class Router:
         return None
 
     def _open(self, stream: Stream, path: bytes, fields: Fields) -> Call:
-        unary, streaming = self._unary.get(path), self._streaming.get(path)
-        if unary is None and streaming is None:
+        found = self._methods.get(path)
+        if found is None:
             raise Unsupported(
                 f"there is no method {path.decode(errors='replace')!r} here; "
                 "see inference.GRPCInferenceService and grpc.health.v1.Health"
@@ -70,11 +73,8 @@ class Router:
             )
         timeout_s = parse_timeout(fields.get(b"grpc-timeout"))
         self._admit(path, fields)
-        common = (stream, fields, self._limit_bytes, self._clock, timeout_s)
-        if unary is not None:
-            return UnaryCall(unary, *common)
-        assert streaming is not None
-        return StreamCall(streaming, *common)
+        kind, method = found
+        return kind(method, stream, fields, self._limit_bytes, self._clock, timeout_s)
 
 
 def _refuse_http(stream: Stream, status: bytes) -> None:
