@@ -32,7 +32,7 @@ MODELS = (
 
 MODELS_PER_MIX = (2, 5)
 UTILIZATION = (0.2, 0.85)
-RATE_RPS = (3.0, 60.0)
+RATE_RPS = (4.0, 60.0)
 """A task with a lower rate shows no p99 in a window; a higher one loads the network, not models."""
 SLO_FACTOR = (1.2, 20.0)
 """SLO over mean latency alone, drawn on a logarithmic scale."""

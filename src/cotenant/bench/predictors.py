@@ -33,7 +33,7 @@ PLAIN = ("service-time-alone", "published")
 
 Predictor = Callable[[Workload, Profile], tuple[Forecast, ...]]
 
-_BUDGET = Budget(requests=20_000, rarest=3_000, most=120_000)
+_BUDGET = Budget(requests=20_000, rarest=2_000, most=40_000)
 
 
 def own(workload: Workload, profile: Profile) -> tuple[Forecast, ...]:

@@ -20,8 +20,8 @@ from cotenant.profiling.measure import Effort, Progress, measure
 from cotenant.profiling.profile import Profile
 from cotenant.profiling.subject import subject_of
 
-EFFORT = Effort(requests=12, rounds=5, tight=0.02)
-_CALM_RPS = 10.0
+EFFORT = Effort(requests=12, rounds=4, tight=0.02)
+_CALM_RPS = 30.0
 
 
 def zoo_workload(models: Sequence[str], policy: str) -> Workload:

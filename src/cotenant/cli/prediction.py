@@ -41,7 +41,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5),
-    default=18.0,
+    default=16.0,
     show_default=True,
     help="Length of each of a mix's two windows.",
 )

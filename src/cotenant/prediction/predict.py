@@ -53,21 +53,24 @@ def predict(
         except Unsupported:
             if simulate is None:
                 raise
-    if simulate is not None and _needs_a_clock(mix, stays, overlapping):
-        stays = dict(simulate(workload, profile, mix))
+    kept = _held(mix, stays, overlapping)
+    if simulate is not None and len(kept) < len(mix.calm):
+        stays = {**simulate(workload, profile, mix), **kept}
     elif batching:
         notes += (f"batching of {', '.join(batching)} is not counted: an upper bound",)
     return Prediction(tuple(_figures(one, stays[one.task.name]) for one in mix.tenancies), notes)
 
 
-def _needs_a_clock(mix: Mix, stays: Mapping[str, Stay], overlapping: bool) -> bool:
-    """Whether something in the mix is beyond the closed forms; an overload is not."""
-    if len(stays) == len(mix.calm) and not all(one.exact for one in stays.values()):
-        overloaded = any(isinstance(one.answer, Unstable) for one in stays.values())
-        return not overloaded or sum(one.load for one in mix.calm) < 1.0
-    interference = overlapping and any(mix.excess.values())
-    batching = any(one.task.batch.max_size > 1 for one in mix.calm)
-    return interference or batching or len(stays) < len(mix.calm)
+def _held(mix: Mix, stays: Mapping[str, Stay], overlapping: bool) -> dict[str, Stay]:
+    """The tasks for which a closed form holds; an overload is an answer, too."""
+    if overlapping and any(mix.excess.values()):
+        stays = {}  # how much they slow each other depends on when they meet
+    elif any(one.task.batch.max_size > 1 for one in mix.calm):
+        stays = {}
+    kept = {name: one for name, one in stays.items() if one.exact}
+    if sum(one.load for one in mix.calm) >= 1.0:
+        kept |= {name: one for name, one in stays.items() if isinstance(one.answer, Unstable)}
+    return kept
 
 
 def _figures(one: Tenancy, stay: Stay) -> Figures:

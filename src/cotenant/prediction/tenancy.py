@@ -102,7 +102,11 @@ def mix_of(
                     "taken as without interference"
                 )
             else:
-                excess[one.task.name, other.task.name] = _excess(one.task, other.task, pair)
+                same: tuple[Beside, ...] = (pair,)
+                if other.task.critical:
+                    same = profile.interruptions_of(subjects[one.task.name])
+                found = float(np.median([_excess(one.task, other.task, each) for each in same]))
+                excess[one.task.name, other.task.name] = found
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes))
 
 

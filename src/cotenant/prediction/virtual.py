@@ -28,13 +28,15 @@ from cotenant.runtime.simulate import Scene, simulate
 METHOD = "virtual clock"
 _WARM_UP = 0.1
 """Share of the requests that is served first and not counted."""
+_LOOKS = 100_000
+_FEWEST = 3_000
 
 
 @dataclass(frozen=True)
 class Budget:
     """How many requests a prediction may simulate."""
 
-    requests: int = 20_000
+    requests: int = 10_000
     """At least, whatever the tasks' rates."""
     rarest: int = 0
     """As many of each open-loop task, so that its tail is known ..."""
@@ -44,7 +46,9 @@ class Budget:
     def of(self, mix: Mix) -> int:
         rates_rps = [one.rate_rps for one in mix.calm if one.rate_rps is not None]
         wanted = self.rarest * sum(rates_rps) / min(rates_rps) if rates_rps else 0.0
-        return int(min(self.most, max(self.requests, wanted)))
+        # A decision looks at every task, so many tasks make each request dearer.
+        least = min(self.requests, max(_FEWEST, _LOOKS // len(mix.calm)))
+        return int(min(self.most, max(least, wanted)))
 
 
 class VirtualClock:

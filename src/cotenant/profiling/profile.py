@@ -140,6 +140,18 @@ class Profile(Noun):
         pairs = (one for one in self.beside if one.subject == subject and one.other == other)
         return next(pairs, None)
 
+    def interruptions_of(self, subject: Subject) -> tuple[Beside, ...]:
+        """What is known of one beside any critical neighbour.
+
+        Such a neighbour is busy for a small part of the time only, so a single pair says little;
+        what an interruption costs depends more on who is interrupted than on who interrupts.
+        """
+        return tuple(
+            one
+            for one in self.beside
+            if one.subject == subject and one.other.criticality is Criticality.CRITICAL
+        )
+
 
 def service_time(samples_s: npt.ArrayLike) -> ServiceTime:
     """Summary of service times.
