@@ -171,7 +171,7 @@ class PredictionRun:
     def _attempt(self, workload: Workload, action: Callable[[], None]) -> None:
         try:
             action()
-        except (CotenantError, OSError, ValueError) as error:
+        except (CotenantError, OSError, ValueError, ArithmeticError) as error:
             self._end_generator()  # a plan may still be under way in it
             self._sink.write([Failure(workload.name, workload.policy, str(error))])
 

@@ -46,31 +46,33 @@ def predict(
     rng = np.random.default_rng(seed)
     stays: dict[str, Stay] = {}
     batching = [one.task.name for one in mix.tenancies if one.task.batch.max_size > 1]
-    for component in dict.fromkeys(one.component for one in mix.tenancies):
-        here = [one for one in mix.tenancies if one.component == component]
-        try:
-            stays |= answer_all(here, rng)
-        except Unsupported:
-            if simulate is None:
-                raise
-    kept = _held(mix, stays, overlapping)
-    if simulate is not None and len(kept) < len(mix.calm):
-        stays = {**simulate(workload, profile, mix), **kept}
+    # How much launches slow each other depends on when they meet: no closed form knows.
+    entangled = bool(batching) or (overlapping and any(mix.excess.values()))
+    if simulate is None or not entangled:
+        for component in dict.fromkeys(one.component for one in mix.tenancies):
+            here = [one for one in mix.tenancies if one.component == component]
+            try:
+                stays |= answer_all(here, rng)
+            except Unsupported:
+                if simulate is None:
+                    raise
+    if simulate is not None:
+        kept = _held(mix, stays)
+        if len(kept) < len(mix.calm):
+            stays = {**simulate(workload, profile, mix), **kept}
     elif batching:
         notes += (f"batching of {', '.join(batching)} is not counted: an upper bound",)
     return Prediction(tuple(_figures(one, stays[one.task.name]) for one in mix.tenancies), notes)
 
 
-def _held(mix: Mix, stays: Mapping[str, Stay], overlapping: bool) -> dict[str, Stay]:
-    """The tasks for which a closed form holds; an overload is an answer, too."""
-    if overlapping and any(mix.excess.values()):
-        stays = {}  # how much they slow each other depends on when they meet
-    elif any(one.task.batch.max_size > 1 for one in mix.calm):
-        stays = {}
-    kept = {name: one for name, one in stays.items() if one.exact}
-    if sum(one.load for one in mix.calm) >= 1.0:
-        kept |= {name: one for name, one in stays.items() if isinstance(one.answer, Unstable)}
-    return kept
+def _held(mix: Mix, stays: Mapping[str, Stay]) -> dict[str, Stay]:
+    """The tasks for which a closed form holds; that too much work arrives is an answer, too."""
+    full = sum(one.load for one in mix.calm) >= 1.0
+    return {
+        name: one
+        for name, one in stays.items()
+        if one.exact or (full and isinstance(one.answer, Unstable))
+    }
 
 
 def _figures(one: Tenancy, stay: Stay) -> Figures:

@@ -37,6 +37,8 @@ class Tenancy(NamedTuple):
     slowdown: float
     service: Service
     """Of one request beside the others."""
+    front_s: float = 0.0
+    """What the server's front does for one request, as far as it is known."""
     front: float = 1.0
     """How many times longer it takes because the front serves the others, too."""
 
@@ -83,7 +85,9 @@ def mix_of(
     default = workload.components[0].name if workload.components else None
     calm = _beside_the_front(
         [
-            _tenancy(task, profile.service_of(subjects[task.name], task), task.component or default)
+            _tenancy(
+                task, profile.service_of(subjects[task.name], task), task.component or default
+            )._replace(front_s=profile.front_of(subjects[task.name]))
             for task in workload.tasks
         ]
     )
@@ -134,7 +138,7 @@ def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Ten
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
     """The server's front outranks every lane: requests of the others take their time from each."""
-    busy = [(one.rate_rps or 0.0) * (one.alone[0].front_s or 0.0) for one in mix]
+    busy = [(one.rate_rps or 0.0) * one.front_s for one in mix]
     return tuple(
         one._replace(service=one.service.scaled(factor), front=factor)
         for one, own in zip(mix, busy, strict=True)

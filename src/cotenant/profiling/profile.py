@@ -140,6 +140,18 @@ class Profile(Noun):
         pairs = (one for one in self.beside if one.subject == subject and one.other == other)
         return next(pairs, None)
 
+    def front_of(self, subject: Subject) -> float:
+        """Least time at the front that any task with this graph was seen to need; 0 if unknown.
+
+        What a best-effort task needs beyond it is the wait for its own lane to wake up.
+        """
+        known = [
+            one.front_s
+            for one in self.alone
+            if one.front_s is not None and one.subject.graph_hash == subject.graph_hash
+        ]
+        return min(known, default=0.0)
+
     def interruptions_of(self, subject: Subject) -> tuple[Beside, ...]:
         """What is known of one beside any critical neighbour.
 
