@@ -17,9 +17,12 @@ from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
-from cotenant.profiling.profile import LEVELS, Profile, ServiceTime, Subject
+from cotenant.profiling.profile import Profile, ServiceTime, Subject, service_time
 
-REQUESTS = 40
+PASSES = 2
+"""Over all tasks, so that a machine that drifts does not favour one."""
+REQUESTS = 50
+"""Of each task in each pass."""
 RECORDS_OF_FRONT = "front.jsonl"
 _WARM_UP = 4
 _GAP_S = 0.05
@@ -27,10 +30,10 @@ _DRAIN_S = 30.0
 
 
 class Alone(NamedTuple):
-    """What one task's requests took, as its client and as the server saw them; medians."""
+    """What one task's requests took, as its client and as the server saw them."""
 
     front_s: float
-    service_s: float
+    service: ServiceTime
 
 
 def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
@@ -52,25 +55,27 @@ def with_front(
 ) -> Profile:
     """Ask every task of the workload alone; `subjects` stand in the same order.
 
-    The service is corrected to the server's own: there its lane shares a core with the front.
+    The service becomes the one that the server recorded: its lane shares a core with the front.
 
     Raises:
         ExecutionError: the server does not start, or answers and records differ.
     """
     records = folder / RECORDS_OF_FRONT
     records.unlink(missing_ok=True)
-    latencies_s: dict[str, list[float]] = {}
+    asked = tuple(zip(workload.tasks, subjects, strict=True))
+    latencies_s: dict[str, list[list[float]]] = {task.name: [] for task in workload.tasks}
     with Server(workload, workload.policy, folder, (*program, "--records", str(records))) as server:
         server.wait_ready()
-        for task, subject in zip(workload.tasks, subjects, strict=True):
-            asking(task.name)
-            [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
-            lasting_s = (REQUESTS + _WARM_UP) * (known.service.mean_s + _GAP_S)
-            latencies_s[task.name] = _ask(task.name, lasting_s, server, generator, seed)
+        for _ in range(PASSES):
+            for task, subject in asked:
+                asking(task.name)
+                [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
+                lasting_s = (REQUESTS + _WARM_UP) * (known.service.mean_s + _GAP_S)
+                latencies_s[task.name].append(_ask(task.name, lasting_s, server, generator, seed))
     services_s = _services_s(records)
     found = {
         subject: _alone(task.name, latencies_s[task.name], services_s.get(task.name, []))
-        for task, subject in zip(workload.tasks, subjects, strict=True)
+        for task, subject in asked
     }
     return profile.model_copy(
         update={
@@ -78,9 +83,7 @@ def with_front(
                 one.model_copy(
                     update={
                         "front_s": found[one.subject].front_s,
-                        "service": _moved(one.service, found[one.subject].service_s)
-                        if one.batch == 1
-                        else one.service,
+                        "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
                 )
                 if one.subject in found
@@ -118,25 +121,15 @@ def _services_s(records: Path) -> dict[str, list[float]]:
     return found
 
 
-def _alone(task: str, latencies_s: Sequence[float], services_s: Sequence[float]) -> Alone:
-    if len(latencies_s) <= _WARM_UP or len(latencies_s) != len(services_s):
+def _alone(task: str, passes: Sequence[Sequence[float]], services_s: Sequence[float]) -> Alone:
+    latency_s = np.concatenate([np.asarray(one, dtype=np.float64) for one in passes])
+    counts = np.concatenate([np.arange(len(one)) >= _WARM_UP for one in passes])
+    if not counts.any() or latency_s.size != len(services_s):
         raise ExecutionError(
-            f"task {task!r} was asked alone and answered {len(latencies_s)} times, and the server "
+            f"task {task!r} was asked alone and answered {latency_s.size} times, and the server "
             f"recorded {len(services_s)}; read its log beside the records, and run the bench again"
         )
-    latency_s, service_s = (np.array(one[_WARM_UP:]) for one in (latencies_s, services_s))
+    service_s = np.array(services_s)[counts]
     # Request by request, so that what disturbed one service does not count as front.
-    front_s = float(np.median(latency_s - service_s))
-    return Alone(max(0.0, front_s), float(np.median(service_s)))
-
-
-def _moved(service: ServiceTime, median_s: float) -> ServiceTime:
-    """The same shape about another median."""
-    factor = median_s / service.quantiles_s[LEVELS.index(0.5)]
-    return service.model_copy(
-        update={
-            "mean_s": service.mean_s * factor,
-            "second_moment_s2": service.second_moment_s2 * factor**2,
-            "quantiles_s": tuple(factor * one for one in service.quantiles_s),
-        }
-    )
+    front_s = float(np.median(latency_s[counts] - service_s))
+    return Alone(max(0.0, front_s), service_time(service_s))
