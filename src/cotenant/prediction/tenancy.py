@@ -15,7 +15,8 @@ from cotenant.core.arrivals import mean_rate_rps
 from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Periodic, Task
 from cotenant.core.workload import Workload
-from cotenant.profiling.profile import LEVELS, Alone, Beside, Profile, ServiceTime, Subject
+from cotenant.prediction.interference import excess_of
+from cotenant.profiling.profile import LEVELS, Alone, Profile, ServiceTime, Subject
 from cotenant.queueing.law import discrete
 from cotenant.queueing.service import Service, deterministic
 from cotenant.queueing.stream import Pattern, Stream
@@ -106,11 +107,7 @@ def mix_of(
                     "taken as without interference"
                 )
             else:
-                same: tuple[Beside, ...] = (pair,)
-                if other.task.critical:
-                    same = profile.interruptions_of(subjects[one.task.name])
-                found = float(np.median([_excess(one.task, other.task, each) for each in same]))
-                excess[one.task.name, other.task.name] = found
+                excess[one.task.name, other.task.name] = excess_of(pair, profile)
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes))
 
 
@@ -148,19 +145,6 @@ def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
 
 def _take_turns(one: Tenancy, other: Tenancy) -> bool:
     return one.task.critical and other.task.critical
-
-
-def _excess(task: Task, other: Task, pair: Beside) -> float:
-    """Slowdown, less one, for each unit of time that the other one runs; sharing taken out."""
-    if pair.busy <= 0.0:
-        return 0.0
-    if task.critical:
-        explained = 1.0
-    elif other.critical:
-        explained = 1.0 / max(1e-3, 1.0 - pair.busy)
-    else:
-        explained = 1.0 + pair.busy
-    return (pair.slowdown / explained - 1.0) / pair.busy
 
 
 def _inflated(
