@@ -87,8 +87,9 @@ def draw_mixes(
 def _draw(name: str, seed: tuple[int, ...], alone_s: AloneTimes, models: Sequence[str]) -> DrawnMix:
     rng = np.random.default_rng(seed)
     fewest, most = MODELS_PER_MIX
+    # Drawn once: drawn again with the rest, large mixes would hardly ever occur.
+    size = int(rng.integers(fewest, min(most, len(models)) + 1))
     for _ in range(_TRIES):
-        size = int(rng.integers(fewest, min(most, len(models)) + 1))
         utilization = float(rng.uniform(*UTILIZATION))
         chosen = [models[place] for place in rng.permutation(len(models))[:size]]
         critical = 1 + int(rng.integers(0, size - 1))  # the first so many of a random order
