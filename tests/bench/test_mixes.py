@@ -57,8 +57,10 @@ def test_the_fixed_list_is_long_enough_and_goes_on():
     assert len(set(seeds_of(100, None))) == 100
 
 
-def test_both_kinds_of_arrivals_and_every_model_occur_in_the_default_suite():
-    tasks = [task for mix in draw_mixes(seeds_of(40, None), ALONE_S) for task in mix.workload.tasks]
+def test_every_size_arrival_and_model_occurs_in_the_default_suite():
+    mixes = draw_mixes(seeds_of(40, None), ALONE_S)
+    tasks = [task for mix in mixes for task in mix.workload.tasks]
+    assert {len(mix.workload.tasks) for mix in mixes} == {2, 3, 4, 5}
     assert {task.arrivals.kind for task in tasks if task.arrivals} == {"periodic", "poisson"}
     assert {task.name for task in tasks} == set(MODELS)
 
