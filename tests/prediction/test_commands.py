@@ -63,7 +63,8 @@ def test_what_fits_ends_with_zero_and_says_every_figure(files):
     det, bulk = answer["tasks"]
     assert det["mean_s"] == pytest.approx(0.02 + 10 * 0.02**2 / 2 / 0.8)
     assert det["attainment"] > 0.99
-    assert bulk["throughput_rps"] == pytest.approx(0.8 / 0.04)
+    # Each is one core wide and there are two: the loop is never held up by the other.
+    assert bulk["throughput_rps"] == pytest.approx(1 / 0.04, rel=0.01)
     assert "not measured" in answer["notes"][0]
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.prediction.figures import Figures, Prediction
-from cotenant.prediction.predict import predict
+from cotenant.prediction.predict import Simulate, predict
 from cotenant.profiling.file import load_profile, origin
 from cotenant.profiling.subject import subject_of
 
@@ -32,10 +32,15 @@ policy_option = click.option("--policy", help="Instead of the workload's own.")
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
-def predictor(profile_path: Path, any_machine: bool) -> Callable[[Workload], Prediction]:
-    """Predictions from a profile file, which is read and checked once."""
+def predictor(
+    profile_path: Path, any_machine: bool, simulate: Simulate | None = None
+) -> Callable[[Workload], Prediction]:
+    """Predictions from a profile file, which is read and checked once.
+
+    Without `simulate` it is closed forms alone: at once, and smooth enough to search through.
+    """
     profile = load_profile(profile_path, None if any_machine else origin())
-    return lambda workload: predict(workload, profile, subject_of)
+    return lambda workload: predict(workload, profile, subject_of, simulate=simulate)
 
 
 def under(workload: Workload, policy: str | None) -> Workload:

@@ -1,0 +1,140 @@
+"""A profile goes in; the same profile with each task's time at the server's front comes out.
+
+A client sees more than the machine's own service: protocol, tensors on the wire, and the way to
+the lane. Every task is asked alone, at a calm pace, by the load generator that will measure it
+later; what its client waits beyond the service that the server recorded is the front.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
+from cotenant.bench.servers import HOST, SERVE, Server
+from cotenant.core.errors import ExecutionError
+from cotenant.core.record import Outcome
+from cotenant.core.workload import Workload
+from cotenant.profiling.estimate import pooled
+from cotenant.profiling.profile import Profile, ServiceTime, Subject, service_time
+
+PASSES = 2
+"""Over all tasks, so that a machine that drifts does not favour one."""
+REQUESTS = 50
+"""Of each task in each pass."""
+RECORDS_OF_FRONT = "front.jsonl"
+_WARM_UP = 4
+_STRETCH = 10
+"""Requests whose mean is one observation of the mean."""
+_GAP_S = 0.05
+_DRAIN_S = 30.0
+
+
+class Alone(NamedTuple):
+    """What one task's requests took, as its client and as the server saw them."""
+
+    front_s: float
+    service: ServiceTime
+
+
+def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
+    """Whether every one of them was measured from the client's side, too."""
+    known = {one.subject for one in profile.alone if one.front_s is not None}
+    return known.issuperset(subjects)
+
+
+def with_front(
+    profile: Profile,
+    workload: Workload,
+    subjects: Sequence[Subject],
+    generator: LoadGenerator,
+    folder: Path,
+    *,
+    seed: int,
+    asking: Callable[[str], None] = lambda task: None,
+    program: Sequence[str] = SERVE,
+) -> Profile:
+    """Ask every task of the workload alone; `subjects` stand in the same order.
+
+    The service becomes the one that the server recorded: its lane shares a core with the front.
+
+    Raises:
+        ExecutionError: the server does not start, or answers and records differ.
+    """
+    records = folder / RECORDS_OF_FRONT
+    records.unlink(missing_ok=True)
+    asked = tuple(zip(workload.tasks, subjects, strict=True))
+    latencies_s: dict[str, list[list[float]]] = {task.name: [] for task in workload.tasks}
+    with Server(workload, workload.policy, folder, (*program, "--records", str(records))) as server:
+        server.wait_ready()
+        for _ in range(PASSES):
+            for task, subject in asked:
+                asking(task.name)
+                [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
+                lasting_s = (REQUESTS + _WARM_UP) * (known.service.mean_s + _GAP_S)
+                latencies_s[task.name].append(_ask(task.name, lasting_s, server, generator, seed))
+    services_s = _services_s(records)
+    found = {
+        subject: _alone(task.name, latencies_s[task.name], services_s.get(task.name, []))
+        for task, subject in asked
+    }
+    return profile.model_copy(
+        update={
+            "alone": tuple(
+                one.model_copy(
+                    update={
+                        "front_s": found[one.subject].front_s,
+                        "service": found[one.subject].service if one.batch == 1 else one.service,
+                    }
+                )
+                if one.subject in found
+                else one
+                for one in profile.alone
+            )
+        }
+    )
+
+
+def _ask(
+    task: str, lasting_s: float, server: Server, generator: LoadGenerator, seed: int
+) -> list[float]:
+    """Latencies in the order of sending: one client, who pauses after each answer."""
+    plan = LoadPlan(
+        host=HOST,
+        port=server.port,
+        seed=seed,
+        warm_up_s=0.0,
+        seconds_s=lasting_s,
+        drain_s=_DRAIN_S,
+        loads=(TaskLoad(task, None, clients=1, think_s=_GAP_S),),
+    )
+    seen = generator.drive(plan).seen
+    return [one.end_s - one.scheduled_s for one in seen if one.outcome is Outcome.OK]
+
+
+def _services_s(records: Path) -> dict[str, list[float]]:
+    """Service times by task from the server's own records, in the order of their ends."""
+    found: dict[str, list[float]] = {}
+    for line in records.read_bytes().splitlines():
+        fields = orjson.loads(line)
+        if fields["outcome"] == Outcome.OK:
+            found.setdefault(fields["task"], []).append(fields["end_s"] - fields["start_s"])
+    return found
+
+
+def _alone(task: str, passes: Sequence[Sequence[float]], services_s: Sequence[float]) -> Alone:
+    latency_s = np.concatenate([np.asarray(one, dtype=np.float64) for one in passes])
+    counts = np.concatenate([np.arange(len(one)) >= _WARM_UP for one in passes])
+    if not counts.any() or latency_s.size != len(services_s):
+        raise ExecutionError(
+            f"task {task!r} was asked alone and answered {latency_s.size} times, and the server "
+            f"recorded {len(services_s)}; read its log beside the records, and run the bench again"
+        )
+    service_s = np.array(services_s)[counts]
+    # A machine that was somebody else's for a moment spoils a few stretches, and not the median.
+    stretches = np.array_split(service_s, max(1, service_s.size // _STRETCH))
+    # Request by request, so that what disturbed one service does not count as front.
+    front_s = float(np.median(latency_s[counts] - service_s))
+    return Alone(max(0.0, front_s), service_time(pooled(stretches)))

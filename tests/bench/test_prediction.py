@@ -1,0 +1,191 @@
+"""The suite `prediction` from start to end on real servers, and through what may go wrong."""
+
+import sys
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from cotenant.bench.load import LoadGenerator
+from cotenant.bench.mixes import DrawnMix
+from cotenant.bench.prediction import PredictionRun, Windows, described
+from cotenant.bench.prediction_report import SCATTER
+from cotenant.bench.records import Forecast, RecordWriter, read_records
+from cotenant.bench.report import RECORDS, REPORT, SUMMARY
+from cotenant.bench.zoo_profile import zoo_workload
+from cotenant.cli.bench import bench
+from cotenant.core.task import Periodic, Slo, Task
+from cotenant.core.workload import Workload
+from cotenant.profiling.file import load_profile, origin, save_profile
+from cotenant.profiling.profile import Alone
+from cotenant.profiling.subject import subject_of
+from tests.bench.conftest import FAKE
+from tests.prediction.made_up import fixed, made_up
+
+MODELS = ("gru", "shufflenet")
+WINDOWS = Windows(seconds_s=0.6, warm_up_s=0.1, seed=5)
+
+
+@pytest.fixture
+def profile(tmp_path):
+    """Of two small models of the zoo on this machine; the figures are made up."""
+    workload = zoo_workload(MODELS, "cotenant")
+    alone = tuple(
+        Alone(
+            subject=subject_of(task, workload),
+            batch=1,
+            model=task.model,
+            service=fixed(0.01),
+            relative_error=0.0,
+            overhead_s=0.001,
+            load_s=0.1,
+            memory_bytes=1,
+        )
+        for task in workload.tasks
+    )
+    here = origin()
+    made = made_up({}, alone=alone, machine=dict(here.machine), versions=dict(here.versions))
+    path = tmp_path / "profile.json"
+    save_profile(made, path)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(bench, ["prediction", *(str(one) for one in arguments)])
+
+
+def test_one_mix_is_predicted_then_measured_then_reported(profile, tmp_path):
+    out = tmp_path / "out"
+    models = [part for name in MODELS for part in ("--model", name)]
+    result = run("--out", out, "--profile", profile, "--mixes", 1, "--seconds", 1.0,
+                 "--warm-up", 0.2, *models)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    kinds = [orjson.loads(line)["kind"] for line in (out / RECORDS).read_bytes().splitlines()]
+    assert kinds.count("phase") == 2
+    assert kinds.index("phase") > max(
+        place for place, kind in enumerate(kinds) if kind == "forecast"
+    )
+    records = read_records(out / RECORDS)
+    assert not records.failures
+    summary = orjson.loads((out / SUMMARY).read_bytes())
+    assert summary["mixes"] == 1
+    assert set(summary["mape_of"]) == {"cotenant", "service-time-alone", "published"}
+    for row in summary["rows"]:
+        assert row["requests"] > 0
+        assert row["predicted"]["cotenant"]["mean"] > 0.0
+    assert (out / REPORT).is_file()
+    assert (out / SCATTER).is_file()
+    # The front was measured and kept, so that the next run need not.
+    kept = load_profile(out / "profile-cotenant.json", origin())
+    assert all(one.front_s is not None for one in kept.alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--mixes", 0], "--mixes"),
+        (["--model", "sqeezenet"], "'sqeezenet' is not one of"),
+        (["--policy", "best"], "'best' is not one of"),
+        (["--model", "gru", "--model", "lstm"], "the profile lacks task 'lstm-critical'"),
+        (["--model", "gru"], "a mix needs 2 models"),
+        (["--profile", "absent.json"], "cotenant profile"),
+    ],
+)
+def test_bad_input_says_what_to_do(arguments, says, profile, tmp_path):
+    given = [] if "--profile" in arguments else ["--profile", profile]
+    if arguments == ["--model", "gru"]:
+        known = load_profile(profile, origin())
+        alone = [one.model_copy(update={"front_s": 0.001}) for one in known.alone]
+        save_profile(known.model_copy(update={"alone": tuple(alone)}), profile)
+    result = run("--out", tmp_path / "out", *given, *arguments)
+    assert result.exit_code != 0
+    assert says in " ".join(result.output.split())
+
+
+def mix(name):
+    task = Task(
+        name="a",
+        model="zoo:a",
+        slo=Slo(latency_s=0.5),
+        arrivals=Periodic(kind="periodic", rate_rps=30.0),
+    )
+    return DrawnMix((1,), 0.5, Workload(name=name, tasks=(task,)))
+
+
+def said(workload, profile):
+    return [
+        Forecast(
+            workload.name, workload.policy, "cotenant", task.name, 0.1, 0.1, 0.1, 1.0, True, ""
+        )
+        for task in workload.tasks
+    ]
+
+
+def run_mixes(folder, *names, predictors, program):
+    mixes = [mix(name) for name in names]
+    header = {"policies": ["cotenant"], "mixes": list(described(mixes))}
+    with RecordWriter(folder / RECORDS, header) as writer:
+        PredictionRun(
+            mixes,
+            ("cotenant",),
+            {"cotenant": made_up({"a": 0.01})},
+            WINDOWS,
+            sink=writer,
+            folder=folder,
+            predictors=predictors,
+            program=program,
+        ).run()
+    return read_records(folder / RECORDS)
+
+
+def test_two_mixes_take_turns_and_draw_arrivals_of_their_own(tmp_path):
+    records = run_mixes(
+        tmp_path, "one", "two", predictors={"own": said}, program=(*FAKE, "--service-s", "0.002")
+    )
+    assert [one.round for one in records.phases] == [0, 0, 1, 1]
+    assert {one.scenario for one in records.phases[:2]} == {"one", "two"}
+    firsts = {
+        min(one.scheduled_s for one in records.observations if seen(one, phase))
+        - phase.warm_up_from_s
+        for phase in records.phases
+    }
+    assert len(firsts) == 4
+
+
+def seen(one, phase):
+    return (one.scenario, one.round) == (phase.scenario, phase.round)
+
+
+def test_a_server_that_does_not_start_costs_only_its_own_mix(tmp_path):
+    broken = tmp_path / "sometimes.py"
+    broken.write_text(
+        "import runpy, sys\n"
+        "if 'workload-bad' in sys.argv[2]: sys.exit('no such model')\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    program = (sys.executable, str(broken), FAKE[1])
+    # The fake server is asked for as `PROGRAM FAKE WORKLOAD ...`; the wrapper hands it on.
+    records = run_mixes(tmp_path, "bad", "good", "last", predictors={"own": said}, program=program)
+    assert {one.scenario for one in records.phases} == {"good", "last"}
+    [failure] = records.failures
+    assert failure.scenario == "bad"
+    assert "no such model" in failure.reason
+
+
+def test_a_prediction_that_fails_is_written_down_and_the_mix_still_measured(tmp_path):
+    def fails(workload, profile):
+        raise ValueError("no inverse")
+
+    records = run_mixes(tmp_path, "one", predictors={"own": said, "other": fails}, program=FAKE)
+    assert [one.reason for one in records.failures] == ["no inverse"]
+    assert len(records.phases) == 2
+    assert {one.predictor for one in records.forecasts} == {"cotenant"}
+
+
+def test_the_generator_is_not_left_running(tmp_path, monkeypatch):
+    closed = []
+    close = LoadGenerator.close
+    monkeypatch.setattr(LoadGenerator, "close", lambda one: (closed.append(one), close(one)))
+    run_mixes(tmp_path, "one", predictors={"own": said}, program=FAKE)
+    assert len(closed) == 1
