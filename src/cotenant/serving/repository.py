@@ -8,6 +8,7 @@ from pathlib import Path
 from cotenant.core.errors import CotenantError, ModelError, NotFound, WorkloadError
 from cotenant.core.task import Task
 from cotenant.runtime.base import Runtime
+from cotenant.serving.admission import Load
 from cotenant.serving.model_config import parse_config, task_of
 from cotenant.serving.protocol import inference_pb2 as pb
 
@@ -82,9 +83,10 @@ class Repository:
 class Follower:
     """Keeps a machine in step with its repository."""
 
-    def __init__(self, repository: Repository, runtime: Runtime) -> None:
+    def __init__(self, repository: Repository, runtime: Runtime, load: Load | None = None) -> None:
         self._repository = repository
         self._runtime = runtime
+        self._load = load or runtime.load
         self._stamps = {name: repository.stamp(name) for name in repository.names()}
 
     async def follow(self, period_s: float) -> None:
@@ -107,7 +109,7 @@ class Follower:
             if before.get(name) == stamp:
                 continue
             try:
-                await self._runtime.load(*self._repository.find(name))
+                await self._load(*self._repository.find(name))
                 _log.info("model %r was loaded from the repository", name)
             except CotenantError as error:
                 _log.error("failed to load %r: %s", name, error)
