@@ -9,6 +9,7 @@ from cotenant.core.workload import Workload
 from cotenant.prediction.capacity import capacity
 from cotenant.prediction.change import with_field, with_rates, with_tasks, without
 from cotenant.prediction.predict import predict
+from cotenant.prediction.station import Stay
 from cotenant.queueing import inversion, mg1
 from cotenant.queueing.service import deterministic
 from cotenant.queueing.stream import Sojourn, Stream
@@ -175,9 +176,9 @@ def test_the_virtual_clock_answers_where_no_closed_form_holds():
     simulated = Sojourn(0.5, 0.4, 0.2, None)
     asked = []
 
-    def simulate(mix, services):
-        asked.append((mix, set(services)))
-        return dict.fromkeys(services, simulated)
+    def simulate(mix, profile, company):
+        asked.append((mix, {one.task.name for one in company.calm}))
+        return dict.fromkeys(("a", "b"), Stay(simulated, "virtual clock", True))
 
     profile = made_up({"m": 0.01}, policy="concurrent")
     answer = predict(workload, profile, subject_of, simulate=simulate)

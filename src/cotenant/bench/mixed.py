@@ -10,7 +10,7 @@ arrivals: what differs between two policies is not the luck of the draw.
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -130,7 +130,7 @@ class ScenarioRun:
             warm_up_from_s=driven.start_s,
             start_s=driven.start_s + warm_up_s,
             end_s=driven.start_s + warm_up_s + visit.seconds_s,
-            service_s=_service_s(before, server),
+            service_s=service_means(before, server),
         )
         return [
             phase,
@@ -231,7 +231,9 @@ def _kills_per_round(scenario: Scenario, settings: Settings) -> int:
     return math.ceil(scenario.kills / settings.rounds)
 
 
-def _service_s(before: dict[str, tuple[int, float] | None], server: Server) -> dict[str, float]:
+def service_means(
+    before: Mapping[str, tuple[int, float] | None], server: Server
+) -> dict[str, float]:
     """Mean time inside the model during the phase, for tasks with statistics."""
     means = {}
     for task, earlier in before.items():

@@ -1,7 +1,7 @@
 """What a run has seen goes in line by line; `records.jsonl` is the only thing reports read.
 
-The first line is the header. Every other line is one of `Phase`, `Observation`, `Memory`
-or `Kill`, told apart by its `kind`. A phase is written with all of its observations once
+The first line is the header. Every other line is one of the nouns of `Line`, told apart by
+its `kind`. A phase is written with all of its observations once
 it has ended, so a run that was broken off leaves only whole phases behind.
 """
 
@@ -82,8 +82,38 @@ class Kill(NamedTuple):
     """The server's own count, once it was back."""
 
 
-Line = Phase | Observation | Memory | Kill
-_KINDS = {"phase": Phase, "request": Observation, "memory": Memory, "kill": Kill}
+class Forecast(NamedTuple):
+    """What one predictor says of one task, before it is measured; `None` where it says nothing."""
+
+    scenario: str
+    policy: str
+    predictor: str
+    task: str
+    mean_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    attainment: float | None
+    fits: bool
+    method: str
+
+
+class Failure(NamedTuple):
+    """A part of a run that could not be done; the rest goes on without it."""
+
+    scenario: str
+    policy: str
+    reason: str
+
+
+Line = Phase | Observation | Memory | Kill | Forecast | Failure
+_KINDS = {
+    "phase": Phase,
+    "request": Observation,
+    "memory": Memory,
+    "kill": Kill,
+    "forecast": Forecast,
+    "failure": Failure,
+}
 _NAMES = {noun: kind for kind, noun in _KINDS.items()}
 
 
@@ -95,6 +125,8 @@ class Records(NamedTuple):
     observations: tuple[Observation, ...]
     memory: tuple[Memory, ...]
     kills: tuple[Kill, ...]
+    forecasts: tuple[Forecast, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 class RecordWriter:
@@ -157,6 +189,8 @@ def read_records(path: Path) -> Records:
         tuple(found[Observation]),
         tuple(found[Memory]),
         tuple(found[Kill]),
+        tuple(found[Forecast]),
+        tuple(found[Failure]),
     )
 
 

@@ -16,10 +16,12 @@ from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_se
 from cotenant.bench.overhead import OverheadBar
 from cotenant.bench.overhead import measure as measure_overhead
 from cotenant.bench.overhead import write_report as write_overhead_report
+from cotenant.bench.prediction_report import write_prediction_report
 from cotenant.bench.records import RecordWriter, suite_of
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
+from cotenant.cli.prediction import prediction
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes, format_duration
 
@@ -28,7 +30,10 @@ _OUT = click.Path(path_type=Path, file_okay=False)
 
 @click.group()
 def bench() -> None:
-    """Measure: several models on one machine, or what the server itself costs."""
+    """Measure: several models on one machine, what the server costs, how good predictions are."""
+
+
+bench.add_command(prediction)
 
 
 @bench.command()
@@ -81,8 +86,11 @@ def report(folder: Path) -> None:
     """Make the reports of FOLDER again, from its records alone."""
     console = Console()
     try:
-        if suite_of(folder / RECORDS) == "overhead":
+        suite = suite_of(folder / RECORDS)
+        if suite == "overhead":
             _print_overhead(write_overhead_report(folder), folder, console)
+        elif suite == "prediction":
+            _print_bars(write_prediction_report(folder), folder, console)
         else:
             _print_bars(write_report(folder), folder, console)
     except CotenantError as error:

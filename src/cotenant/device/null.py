@@ -19,8 +19,15 @@ from cotenant.device.base import Allowance, Completed, Event, Isolation, Loaded
 ServiceTime = Callable[[str, int, int], float]
 """Task, rows and segment go in, seconds at full width come out."""
 
+Slowdown = Callable[[str, str], float]
+"""A task and another one in flight beside it go in; how many times longer the first one takes
+than sharing the cores explains comes out."""
+
 _DONE_S = 1e-12
 """Work left that is only rounding."""
+
+_LEAST_STRETCH = 0.25
+"""However well two launches fill each other's gaps, they do not run for nothing."""
 
 
 class NullDevice:
@@ -32,12 +39,13 @@ class NullDevice:
         components: Sequence[Component],
         service: ServiceTime,
         isolation: Isolation = Isolation.CLASSES,
+        slowdown: Slowdown | None = None,
     ) -> None:
         self._clock = clock
         self._components = tuple(components)
         self._service = service
         self._sites = {
-            component.name: _Site(component, isolation is Isolation.CLASSES)
+            component.name: _Site(component, isolation is Isolation.CLASSES, slowdown)
             for component in components
         }
         self._seats: dict[str, _Seat] = {}
@@ -129,7 +137,7 @@ class _Occupant:
 class _Site:
     """A component with what occupies it now."""
 
-    def __init__(self, component: Component, isolated: bool) -> None:
+    def __init__(self, component: Component, isolated: bool, slowdown: Slowdown | None) -> None:
         self.width = component.width
         self.ranks = isolated and component.capability is Capability.PREEMPTIVE
         """Whether critical work goes first here."""
@@ -138,6 +146,7 @@ class _Site:
         self.next_s: float | None = None
         """When the first of them will be done."""
         self._since_s = 0.0
+        self._slowdown = slowdown
 
     def advance(self, now_s: float) -> None:
         """Work off what has been done since the last look."""
@@ -178,10 +187,26 @@ class _Site:
         for one in self.occupants:
             if one.rank >= 0:
                 one.speed = min(1.0, free / wanted)
+            if self._slowdown is not None and len(self.occupants) > 1:
+                one.speed = min(1.0, one.speed / self._stretch(one, self._slowdown))
             if one.speed > 0.0:
                 end_s = self._since_s + max(0.0, one.left_s) / one.speed
                 if self.next_s is None or end_s < self.next_s:
                     self.next_s = end_s
+
+    def _stretch(self, one: _Occupant, slowdown: Slowdown) -> float:
+        """Caches and memory bandwidth: each other launch in flight adds what it costs.
+
+        What is held back has left its traces in the caches, so it counts, too; best-effort work
+        that the guard has limited costs critical work as much less.
+        """
+        limited = self.allowance.width / self.width * self.allowance.duty if self.ranks else 1.0
+        stretch = 1.0
+        for other in self.occupants:
+            if other is not one:
+                share = limited if one.rank < 0 <= other.rank else 1.0
+                stretch += share * (slowdown(one.task, other.task) - 1.0)
+        return max(stretch, _LEAST_STRETCH)
 
 
 def _rank(occupant: _Occupant) -> int:

@@ -4,18 +4,17 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from cotenant.core.errors import WorkloadError
+from cotenant.core.errors import Unsupported, WorkloadError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.prediction.figures import Figures, Prediction
 from cotenant.prediction.station import Stay, station
-from cotenant.prediction.tenancy import Tenancy, tenancies
+from cotenant.prediction.tenancy import Mix, Tenancy, mix_of
 from cotenant.profiling.profile import Profile, Subject
-from cotenant.queueing.service import Service
-from cotenant.queueing.stream import Answer, Sojourn, Unstable
+from cotenant.queueing.stream import Sojourn, Unstable
 
-Simulate = Callable[[Workload, Mapping[str, Service]], Mapping[str, Answer]]
-"""Workload and each task's service time go in, each task's answer comes out."""
+Simulate = Callable[[Workload, Profile, Mix], Mapping[str, Stay]]
+"""Workload, its profile and the mix go in, each task's stay comes out."""
 
 _OVERLAPPING = ("cotenant", "concurrent")
 
@@ -41,28 +40,39 @@ def predict(
             f"the profile was measured under policy {profile.policy!r}, whose interference is "
             f"not that of {workload.policy!r}; run 'cotenant profile' with this policy"
         )
-    mix, notes = tenancies(workload, profile, subject_of, overlapping)
+    mix = mix_of(workload, profile, subject_of, overlapping)
+    notes = mix.notes
     answer_all = station(workload.policy, profile.preemptive)
     rng = np.random.default_rng(seed)
     stays: dict[str, Stay] = {}
-    for component in dict.fromkeys(one.component for one in mix):
-        here = [one for one in mix if one.component == component]
-        stays |= answer_all(here, rng)
-    batching = [one.task.name for one in mix if one.task.batch.max_size > 1]
-    if simulate is not None and (batching or not all(one.exact for one in stays.values())):
-        answers = simulate(workload, {one.task.name: one.service for one in mix})
-        stays = {
-            name: stay._replace(answer=answers[name], method="virtual clock")
-            for name, stay in stays.items()
-        }
+    batching = [one.task.name for one in mix.tenancies if one.task.batch.max_size > 1]
+    for component in dict.fromkeys(one.component for one in mix.tenancies):
+        here = [one for one in mix.tenancies if one.component == component]
+        try:
+            stays |= answer_all(here, rng)
+        except Unsupported:
+            if simulate is None:
+                raise
+    if simulate is not None and _needs_a_clock(mix, stays, overlapping):
+        stays = dict(simulate(workload, profile, mix))
     elif batching:
         notes += (f"batching of {', '.join(batching)} is not counted: an upper bound",)
-    return Prediction(tuple(_figures(one, stays[one.task.name]) for one in mix), notes)
+    return Prediction(tuple(_figures(one, stays[one.task.name]) for one in mix.tenancies), notes)
+
+
+def _needs_a_clock(mix: Mix, stays: Mapping[str, Stay], overlapping: bool) -> bool:
+    """Whether something in the mix is beyond the closed forms; an overload is not."""
+    if len(stays) == len(mix.calm) and not all(one.exact for one in stays.values()):
+        overloaded = any(isinstance(one.answer, Unstable) for one in stays.values())
+        return not overloaded or sum(one.load for one in mix.calm) < 1.0
+    interference = overlapping and any(mix.excess.values())
+    batching = any(one.task.batch.max_size > 1 for one in mix.calm)
+    return interference or batching or len(stays) < len(mix.calm)
 
 
 def _figures(one: Tenancy, stay: Stay) -> Figures:
     answer = stay.answer
-    task, overhead_s = one.task, one.alone[0].overhead_s
+    task, overhead_s = one.task, one.alone[0].around_s
     rate_rps = one.rate_rps if stay.throughput_rps is None else stay.throughput_rps
     offered_rps = 0.0 if rate_rps is None else rate_rps
     if isinstance(answer, Unstable):
@@ -96,7 +106,12 @@ def _figures(one: Tenancy, stay: Stay) -> Figures:
     law = answer.law
     dropped = 0.0 if law is None or one.rate_rps is None else float(law.tail(patience_s)[0])
     attainment = None
-    if task.slo is not None and law is not None:
+    if stay.dropped is not None:
+        dropped = stay.dropped
+        if task.slo is not None and law is not None:
+            late = float(law.tail(task.slo.latency_s - overhead_s)[0])
+            attainment = (1.0 - dropped) * (1.0 - late)
+    elif task.slo is not None and law is not None:
         within_s = min(task.slo.latency_s - overhead_s, patience_s)
         attainment = 1.0 - float(law.tail(max(0.0, within_s))[0])
     used, binding = _binding(one, answer, quantile_s, patience)
@@ -114,10 +129,14 @@ def _figures(one: Tenancy, stay: Stay) -> Figures:
         slowdown=one.slowdown,
         binding=binding,
         used=used,
-        fits=used <= 1.0,
+        fits=used <= 1.0 and (stay.dropped is None or _attained(task, attainment)),
         culprit=None,
         method=stay.method,
     )
+
+
+def _attained(task: Task, attainment: float | None) -> bool:
+    return task.slo is None or (attainment or 0.0) >= task.slo.quantile
 
 
 def _patience(one: Tenancy, answer: Sojourn) -> tuple[float, str]:

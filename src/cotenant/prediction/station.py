@@ -43,6 +43,8 @@ class Stay(NamedTuple):
     """The closed form holds without a further assumption."""
     throughput_rps: float | None = None
     """Of a closed loop; that of open arrivals is their rate."""
+    dropped: float | None = None
+    """Share of the requests without a result, where it was counted."""
 
 
 Station = Callable[[Sequence[Tenancy], np.random.Generator], dict[str, Stay]]

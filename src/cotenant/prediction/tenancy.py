@@ -6,7 +6,7 @@ taken out, w the fraction of time in which the other one runs. How long the othe
 on their own slowdown, so the equations are iterated to their fixed point.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ from cotenant.queueing.service import Service, deterministic
 from cotenant.queueing.stream import Pattern, Stream
 
 _ROUNDS = 8
+_FRONT_MOST = 0.5
+"""Of the time, that the front may be taken to need before its figures are past belief."""
 
 
 class Tenancy(NamedTuple):
@@ -35,6 +37,8 @@ class Tenancy(NamedTuple):
     slowdown: float
     service: Service
     """Of one request beside the others."""
+    front: float = 1.0
+    """How many times longer it takes because the front serves the others, too."""
 
     @property
     def stream(self) -> Stream:
@@ -51,12 +55,25 @@ class Tenancy(NamedTuple):
         return 0.0 if self.rate_rps is None else self.rate_rps * self.service.mean_s
 
 
-def tenancies(
+class Mix(NamedTuple):
+    """The tasks of a workload, and what they cost each other."""
+
+    tenancies: tuple[Tenancy, ...]
+    """With the service times that the whole mix causes on average."""
+    calm: tuple[Tenancy, ...]
+    """With those of each task alone, beside the server's own front."""
+    excess: Mapping[tuple[str, str], float]
+    """Slowdown less one of the first, for each unit of time that the second one runs."""
+    notes: tuple[str, ...]
+    """What was not measured and therefore taken as absent."""
+
+
+def mix_of(
     workload: Workload,
     profile: Profile,
     subject_of: Callable[[Task, Workload], Subject],
     overlapping: bool,
-) -> tuple[tuple[Tenancy, ...], tuple[str, ...]]:
+) -> Mix:
     """The tasks with their loads, and notes on pairs that were not measured.
 
     Raises:
@@ -64,12 +81,14 @@ def tenancies(
     """
     subjects = {task.name: subject_of(task, workload) for task in workload.tasks}
     default = workload.components[0].name if workload.components else None
-    calm = tuple(
-        _tenancy(task, profile.service_of(subjects[task.name], task), task.component or default)
-        for task in workload.tasks
+    calm = _beside_the_front(
+        [
+            _tenancy(task, profile.service_of(subjects[task.name], task), task.component or default)
+            for task in workload.tasks
+        ]
     )
     if not overlapping:
-        return calm, ()
+        return Mix(calm, calm, {}, ())
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
     for one in calm:
@@ -84,7 +103,7 @@ def tenancies(
                 )
             else:
                 excess[one.task.name, other.task.name] = _excess(one.task, other.task, pair)
-    return _inflated(calm, excess), tuple(notes)
+    return Mix(_inflated(calm, excess), calm, excess, tuple(notes))
 
 
 def service_law(measured: ServiceTime) -> Service:
@@ -107,6 +126,16 @@ def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Ten
         )
     rate_rps = mean_rate_rps(task.arrivals)
     return Tenancy(task, component, rate_rps, alone, 1.0, service_law(alone[0].service))
+
+
+def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
+    """The server's front outranks every lane: requests of the others take their time from each."""
+    busy = [(one.rate_rps or 0.0) * (one.alone[0].front_s or 0.0) for one in mix]
+    return tuple(
+        one._replace(service=one.service.scaled(factor), front=factor)
+        for one, own in zip(mix, busy, strict=True)
+        for factor in [1.0 / (1.0 - min(_FRONT_MOST, sum(busy) - own))]
+    )
 
 
 def _take_turns(one: Tenancy, other: Tenancy) -> bool:

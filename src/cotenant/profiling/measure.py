@@ -22,7 +22,7 @@ from cotenant.profiling.file import origin
 from cotenant.profiling.inputs import batches, draw_inputs
 from cotenant.profiling.memory import memory_bytes
 from cotenant.profiling.profile import Alone, Beside, Profile, Subject, service_time
-from cotenant.profiling.subject import subject_of
+from cotenant.profiling.subject import component_width, subject_of
 from cotenant.profiling.visit import Guest, Stay, visit
 from cotenant.runtime.base import State
 from cotenant.runtime.live import LiveRuntime
@@ -110,6 +110,7 @@ async def measure(
             _Setting(pair, [one.guests[0] for one in pair])
             for pair in combinations(loaded, 2)
             if _share_component(workload, pair[0].task, pair[1].task)
+            and not _take_turns(workload, pair)
         ]
         await _visit_in_rounds(machine, settings, effort, rng, progress)
     finally:
@@ -189,6 +190,15 @@ async def _time_until_ready(
 def _share_component(workload: Workload, one: Task, other: Task) -> bool:
     default = workload.components[0].name if workload.components else None
     return (one.component or default) == (other.component or default)
+
+
+def _take_turns(workload: Workload, pair: Sequence[_Loaded]) -> bool:
+    """Critical tasks that do not both fit on their component never run beside each other."""
+    return (
+        workload.policy == "cotenant"
+        and all(one.task.critical for one in pair)
+        and sum(one.subject.width for one in pair) > component_width(pair[0].task, workload)
+    )
 
 
 def _distinct_alone(settings: Sequence[_Setting], rng: np.random.Generator) -> tuple[Alone, ...]:

@@ -69,9 +69,16 @@ class Alone(Noun):
     """Half the 95 % interval of the mean, over the mean."""
     overhead_s: float = Field(ge=0, allow_inf_nan=False)
     """Mean time in the machine before and after the service, with no queue."""
+    front_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """The same as a client of the server sees it: protocol, network and all; `None` if unknown."""
     load_s: float = Field(ge=0, allow_inf_nan=False)
     memory_bytes: int = Field(ge=0)
     """Proportional share of the lane's memory."""
+
+    @property
+    def around_s(self) -> float:
+        """What a request spends outside of queue and service, as far as it was measured."""
+        return self.overhead_s if self.front_s is None else self.front_s
 
 
 class Beside(Noun):
@@ -108,16 +115,16 @@ class Profile(Noun):
     def service_of(self, subject: Subject, task: Task) -> tuple[Alone, ...]:
         """What is known of a task alone, by rising batch size, from 1.
 
-        Criticality does not matter here: alone, a model takes the same time in every class.
+        Where the model was measured in the other criticality only, that stands in.
 
         Raises:
             WorkloadError: the model was not measured with this width and these segments.
         """
         same = {"criticality": subject.criticality}
-        found = sorted(
-            (one for one in self.alone if one.subject.model_copy(update=same) == subject),
-            key=lambda one: one.batch,
-        )
+        known_as = [one for one in self.alone if one.subject == subject] or [
+            one for one in self.alone if one.subject.model_copy(update=same) == subject
+        ]
+        found = sorted(known_as, key=lambda one: one.batch)
         if not found or found[0].batch != 1:
             known = ", ".join(
                 sorted({f"{one.model} at {_form(one.subject)}" for one in self.alone})

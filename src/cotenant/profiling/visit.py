@@ -1,7 +1,7 @@
 """A running machine and one or two tasks go in; how long their launches took comes out.
 
-A best-effort task sends its next request at once, so that its neighbour always meets it. A
-critical one leaves a gap, as cameras do: back to back it would leave the other one nothing,
+In company a best-effort task sends its next request at once, so that its neighbour always meets
+it. A critical one leaves a gap, as cameras do: back to back it would leave the other one nothing,
 and find its own caches warmer than in life.
 """
 
@@ -55,6 +55,7 @@ async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) ->
 
     async def drive(guest: Guest) -> list[tuple[Record, float]]:
         taken = []
+        gap_s = _gap_alone_s(guest.task)
         while any(count > 0 for count in left.values()):
             sent_s = clock.now()
             answer = await machine.infer(guest.task.name, guest.inputs, rows=guest.rows)
@@ -64,7 +65,7 @@ async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) ->
                 ) from answer.error
             taken.append((answer.record, clock.now() - sent_s))
             left[guest.task.name] -= 1
-            await asyncio.sleep(_gap_s(guest.task))
+            await asyncio.sleep(gap_s if len(guests) == 1 else _gap_s(guest.task))
         return taken
 
     async with asyncio.TaskGroup() as group:
@@ -82,6 +83,13 @@ def _stay(taken: Sequence[tuple[Record, float]]) -> Stay:
         np.maximum(round_trip_s - service_s, 0.0)[kept],
         float(min(1.0, service_s.sum() / lasted_s)),
     )
+
+
+def _gap_alone_s(task: Task) -> float:
+    """Alone, best-effort work with arrivals of its own meets the cold caches that it will find."""
+    if isinstance(task.arrivals, Periodic | Poisson):
+        return min(_LONGEST_GAP_S, 1.0 / task.arrivals.rate_rps)
+    return _gap_s(task)
 
 
 def _gap_s(task: Task) -> float:

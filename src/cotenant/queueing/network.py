@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cotenant.core.errors import WorkloadError
-from cotenant.queueing.law import total
+from cotenant.queueing.law import Law, total
 from cotenant.queueing.service import Service
 from cotenant.queueing.stream import Answer, Sojourn, Unstable
 
@@ -38,7 +38,8 @@ def tandem(stages: Sequence[Answer]) -> Answer:
         if isinstance(stage, Unstable):
             return stage
         passed.append(stage)
-    laws = [stage.law for stage in passed if stage.law is not None]
+    # A law that was only observed has no transform to multiply: the sum has a mean alone then.
+    laws = [stage.law for stage in passed if isinstance(stage.law, Law)]
     return Sojourn(
         sum(stage.mean_s for stage in passed),
         sum(stage.waiting_s for stage in passed),

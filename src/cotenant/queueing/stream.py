@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from cotenant.core.errors import WorkloadError
+from cotenant.queueing.empirical import Empirical
 from cotenant.queueing.law import Law
 from cotenant.queueing.service import Service
 
@@ -55,7 +56,7 @@ class Sojourn(NamedTuple):
     """Mean time beyond the service itself."""
     utilization: float
     """Of the server, by all streams that this one feels."""
-    law: Law | None
+    law: Law | Empirical | None
     """Distribution of the sojourn time; `None` where only its mean is known."""
 
     def quantile_s(self, quantile: float) -> float | None:

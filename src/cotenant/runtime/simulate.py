@@ -20,7 +20,7 @@ from cotenant.core.record import Record
 from cotenant.core.request import Answer
 from cotenant.core.task import ClosedLoop, Task
 from cotenant.device.base import Completed, Event
-from cotenant.device.null import NullDevice, ServiceTime
+from cotenant.device.null import NullDevice, ServiceTime, Slowdown
 from cotenant.policy.base import Policy
 from cotenant.runtime.coordinator import Coordinator
 from cotenant.runtime.guard import Guard
@@ -36,6 +36,8 @@ class Scene(NamedTuple):
     components: Sequence[Component]
     policy: Policy
     service: ServiceTime
+    slowdown: Slowdown | None = None
+    """What tasks in flight together cost each other beyond sharing the cores; nothing if `None`."""
 
 
 class Simulated(NamedTuple):
@@ -94,7 +96,11 @@ class _World:
         self._record, self._progress = record, progress
         self._clock = VirtualClock()
         self._device = NullDevice(
-            self._clock, scene.components, scene.service, scene.policy.isolation
+            self._clock,
+            scene.components,
+            scene.service,
+            scene.policy.isolation,
+            scene.slowdown,
         )
         self._coordinator = Coordinator(
             self._device,

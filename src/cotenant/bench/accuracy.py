@@ -1,0 +1,163 @@
+"""Records of predictions and measurements go in, the figures of `summary.json` come out.
+
+A row is one task of one mix under one policy. Measured figures pool the requests that were due
+in both windows; the error is |predicted - measured| / measured, and every row counts alike.
+Repeatability is the same error with the first window standing in for the prediction of the
+second: what is left of it no predictor can remove.
+
+A verdict is right if the task was said to fit and met its SLO at its quantile, or was said not
+to fit and did not. A false fit is one that was said to fit and attained less than 0.9 times
+its quantile.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cotenant.bench.figures import Sample, Samples, samples_by_key
+from cotenant.bench.predictors import OWN
+from cotenant.bench.records import Forecast, Records
+
+FIGURES = ("mean", "p95", "p99")
+_FALSE_FIT = 0.9
+
+
+class Measured(NamedTuple):
+    """The three figures of one sample of latencies."""
+
+    mean: float
+    p95: float
+    p99: float
+
+
+def measured(latencies_s: Samples) -> Measured:
+    """Mean and quantiles, these by the median-unbiased estimate: few requests, no bias."""
+    p95, p99 = np.quantile(latencies_s, (0.95, 0.99), method="median_unbiased")
+    return Measured(float(latencies_s.mean()), float(p95), float(p99))
+
+
+def summarise(records: Records) -> dict[str, Any]:
+    """The document of `summary.json`."""
+    rows = _rows(records)
+    header = records.header
+    policies = [one for one in header["policies"] if any(row["policy"] == one for row in rows)]
+    return {
+        "suite": "prediction",
+        "machine": header["machine"],
+        "versions": header["versions"],
+        "seed": header["seed"],
+        "mixes": len({row["mix"] for row in rows}),
+        "asked": len(header["mixes"]),
+        **_errors(rows),
+        "policies": {
+            policy: _errors([row for row in rows if row["policy"] == policy]) for policy in policies
+        },
+        "failures": [one._asdict() for one in records.failures],
+        "rows": rows,
+    }
+
+
+def _rows(records: Records) -> list[dict[str, Any]]:
+    samples = samples_by_key(
+        records._replace(header=records.header | {"scenarios": records.header["mixes"]})
+    )
+    said: dict[tuple[str, str, str], dict[str, Forecast]] = {}
+    for one in records.forecasts:
+        said.setdefault((one.scenario, one.policy, one.task), {})[one.predictor] = one
+    rows = []
+    for mix in records.header["mixes"]:
+        for policy in records.header["policies"]:
+            for task in mix["tasks"]:
+                key = (mix["name"], policy, task["name"])
+                sample = samples.get(key)
+                if key in said and sample is not None and sample.latencies_s():
+                    rows.append(_row(mix, policy, task, sample, said[key]))
+    return rows
+
+
+def _row(
+    mix: Mapping[str, Any],
+    policy: str,
+    task: Mapping[str, Any],
+    sample: Sample,
+    said: Mapping[str, Forecast],
+) -> dict[str, Any]:
+    windows = sample.latencies_s()
+    return {
+        "mix": mix["name"],
+        "policy": policy,
+        "task": task["name"],
+        "criticality": task["criticality"],
+        "arrivals": task["arrivals"],
+        "utilization": mix["utilization"],
+        "slo": task["slo"],
+        "requests": sample.due,
+        "measured": measured(np.concatenate(windows))._asdict(),
+        "windows": [measured(one)._asdict() for one in windows],
+        "service_s": sample.service_s,
+        "attainment": sample.attainment,
+        "predicted": {
+            name: {
+                "mean": one.mean_s,
+                "p95": one.p95_s,
+                "p99": one.p99_s,
+                "attainment": one.attainment,
+                "fits": one.fits,
+                "method": one.method,
+            }
+            for name, one in said.items()
+        },
+    }
+
+
+def _errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    predictors = list(dict.fromkeys(name for row in rows for name in row["predicted"]))
+    mape_of = {
+        name: {figure: mape(rows, name, figure) for figure in FIGURES} for name in predictors
+    }
+    verdicts = {name: _verdicts(rows, name) for name in predictors}
+    accuracy, false_fits = verdicts.get(OWN, (None, 0))
+    return {
+        "mape": mape_of.get(OWN, dict.fromkeys(FIGURES)),
+        "mape_of": mape_of,
+        "repeatability_mape": {figure: _repeatability(rows, figure) for figure in FIGURES},
+        "verdict_accuracy": accuracy,
+        "verdict_accuracy_of": {name: verdict[0] for name, verdict in verdicts.items()},
+        "false_fits": false_fits,
+        "false_fits_of": {name: verdict[1] for name, verdict in verdicts.items()},
+    }
+
+
+def mape(rows: Iterable[Mapping[str, Any]], predictor: str, figure: str) -> float | None:
+    """Mean absolute percentage error, as a fraction; `None` where nothing can be compared."""
+    errors = [
+        abs(told - row["measured"][figure]) / row["measured"][figure]
+        for row in rows
+        if predictor in row["predicted"]
+        and (told := row["predicted"][predictor][figure]) is not None
+    ]
+    return float(np.mean(errors)) if errors else None
+
+
+def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
+    errors = [
+        abs(first[figure] - second[figure]) / second[figure]
+        for row in rows
+        if len(row["windows"]) == 2
+        for first, second in [row["windows"]]
+    ]
+    return float(np.mean(errors)) if errors else None
+
+
+def _verdicts(rows: Sequence[Mapping[str, Any]], predictor: str) -> tuple[float | None, int]:
+    judged = [
+        (row["predicted"][predictor]["fits"], row["attainment"], row["slo"]["quantile"])
+        for row in rows
+        if predictor in row["predicted"] and row["slo"] is not None
+    ]
+    right = [fits == (attained >= quantile) for fits, attained, quantile in judged]
+    false_fits = sum(
+        fits and attained < _FALSE_FIT * quantile for fits, attained, quantile in judged
+    )
+    return (float(np.mean(right)) if right else None), false_fits

@@ -1,0 +1,209 @@
+"""`cotenant bench prediction`: options come in, predictions are put to the test on real servers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cotenant.bench.bars import Bar
+from cotenant.bench.header import suite_header
+from cotenant.bench.mixes import MODELS, SEEDS, draw_mixes, seeds_of
+from cotenant.bench.prediction import (
+    PredictionRun,
+    Step,
+    Windows,
+    described,
+    total_seconds_s,
+)
+from cotenant.bench.prediction_report import write_prediction_report
+from cotenant.bench.records import RecordWriter
+from cotenant.bench.report import RECORDS, REPORT
+from cotenant.bench.scenarios import POLICIES
+from cotenant.bench.servers import sigterm_interrupts
+from cotenant.bench.zoo_profile import EFFORT, alone_times, completed_profile, measured_profile
+from cotenant.core.errors import CotenantError
+from cotenant.graph.zoo import ZOO
+from cotenant.profiling.file import load_profile, origin, save_profile
+from cotenant.profiling.measure import Progress as Seen
+from cotenant.profiling.profile import Profile
+
+_OUT = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option("--out", type=_OUT, required=True, help="Folder for records and reports.")
+@click.option("--mixes", type=click.IntRange(1), default=len(SEEDS), show_default=True)
+@click.option("--seed", type=click.IntRange(0), help="Draw fresh mixes; a fixed list otherwise.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5),
+    default=18.0,
+    show_default=True,
+    help="Length of each of a mix's two windows.",
+)
+@click.option("--warm-up", type=click.FloatRange(0.0), default=1.5, show_default=True)
+@click.option("--policy", "policies", multiple=True, help="One or more; 'cotenant' if absent.")
+@click.option(
+    "--profile", "profile_path", type=_FILE, help="Of the zoo, from an earlier run; else measured."
+)
+@click.option("--model", "models", multiple=True, help="Draw mixes from these models of the zoo.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when a bar is missed.")
+@click.pass_context
+def prediction(
+    context: click.Context,
+    /,
+    *,
+    out: Path,
+    mixes: int,
+    seed: int | None,
+    seconds: float,
+    warm_up: float,
+    policies: tuple[str, ...],
+    profile_path: Path | None,
+    models: tuple[str, ...],
+    strict: bool,
+) -> None:
+    """Predict random mixes, then measure them, and compare.
+
+    A profile is measured first unless one is given. Leave the machine alone meanwhile.
+    """
+    console = Console()
+    chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
+    windows = Windows(seconds, warm_up, 0 if seed is None else seed)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with sigterm_interrupts(), _progress(console) as progress:
+            finished = _run(
+                out,
+                (mixes, seed),
+                windows,
+                policies=chosen or ("cotenant",),
+                models=drawn_from or MODELS,
+                profile_path=profile_path,
+                progress=progress,
+            )
+        bars = write_prediction_report(out)
+    except CotenantError as error:
+        raise click.ClickException(str(error)) from error
+    print_bars(bars, out, console)
+    if not finished:
+        context.exit(130)
+    if strict and not all(bar.met for bar in bars):
+        context.exit(1)
+
+
+def print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
+    """Every promised figure with its verdict, and where the report is."""
+    table = Table("figure", "value", "bar", "", title=bars[0].scenario if bars else None)
+    for bar in bars:
+        table.add_row(
+            bar.figure,
+            "not measured" if bar.value is None else f"{bar.value:.4g}",
+            f"{'<=' if bar.at_most else '>='} {bar.limit:.4g}",
+            "[green]pass[/]" if bar.met else "[red]MISS[/]",
+        )
+    console.print(table)
+    console.print(f"Report: {out / REPORT}")
+
+
+def _run(
+    out: Path,
+    asked: tuple[int, int | None],
+    windows: Windows,
+    *,
+    policies: Sequence[str],
+    models: Sequence[str],
+    profile_path: Path | None,
+    progress: Progress,
+) -> bool:
+    """Measure the profiles, then all mixes; false if Ctrl-C came first."""
+    given = None if profile_path is None else load_profile(profile_path, origin())
+    profiles = {
+        policy: _profile(given, policy, models, out, seed=windows.seed, progress=progress)
+        for policy in policies
+    }
+    mixes = draw_mixes(seeds_of(*asked), alone_times(profiles[policies[0]], models), models)
+    header = suite_header("prediction", windows.seed) | {
+        "fixed_seeds": asked[1] is None,
+        "policies": list(policies),
+        "seconds_s": windows.seconds_s,
+        "warm_up_s": windows.warm_up_s,
+        "mixes": list(described(mixes)),
+    }
+    bar = progress.add_task("mixes", total=total_seconds_s(len(mixes), len(policies), windows))
+    past_s = 0.0
+
+    def announce(step: Step) -> None:
+        nonlocal past_s
+        progress.update(bar, description=step.doing, completed=past_s)
+        past_s += step.seconds_s
+        _say(progress, step.doing)
+
+    with RecordWriter(out / RECORDS, header) as writer:
+        try:
+            PredictionRun(
+                mixes, policies, profiles, windows, sink=writer, folder=out, announce=announce
+            ).run()
+        except KeyboardInterrupt:
+            progress.console.print("stopped; the report covers the windows that had ended")
+            return False
+    progress.update(bar, description="done", completed=past_s)
+    return True
+
+
+def _profile(
+    given: Profile | None,
+    policy: str,
+    models: Sequence[str],
+    out: Path,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Profile:
+    """The profile for a policy: the given one where it fits, else measured; kept in the folder."""
+    known = given
+    bar = progress.add_task(f"profile, {policy}", total=None)
+    if known is None or known.policy != policy:
+
+        def seen(now: Seen) -> None:
+            progress.update(bar, description=now.doing, completed=now.done, total=now.total)
+
+        _say(progress, f"measuring a profile under {policy}")
+        known = measured_profile(models, policy, EFFORT, seed, seen)
+        save_profile(known, out / f"profile-{policy}.json")
+
+    def asking(task: str) -> None:
+        progress.update(bar, description=f"at the front: {task}")
+
+    _say(progress, f"profile under {policy}: time at the server's front")
+    known = completed_profile(known, models, out, seed=seed, asking=asking)
+    save_profile(known, out / f"profile-{policy}.json")
+    progress.remove_task(bar)
+    return known
+
+
+def _say(progress: Progress, text: str) -> None:
+    if not progress.console.is_terminal:
+        progress.console.print(text, highlight=False)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        refresh_per_second=1,  # drawing must not take time from what is measured
+    )
+
+
+def _checked(names: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(known)}")
+    return tuple(dict.fromkeys(names))

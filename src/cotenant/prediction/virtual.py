@@ -1,0 +1,176 @@
+"""A mix goes in; how long each task stays, seen on a virtual clock, comes out.
+
+Where no closed form holds (periodic beside Poisson arrivals, two best-effort launches side by
+side, the guard, batches, full queues), the coordinator that serves runs here under its own
+policy on `device/null`. Service times are drawn from the profile's quantiles; launches that are
+in flight together slow each other by the measured factors of their pair.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cotenant.core.hardware import Capability, Component
+from cotenant.core.record import Outcome, Record
+from cotenant.core.task import Task
+from cotenant.core.workload import Workload
+from cotenant.policy import policy_by_name
+from cotenant.prediction.station import Stay
+from cotenant.prediction.tenancy import Mix, Tenancy
+from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
+from cotenant.queueing.empirical import empirical
+from cotenant.queueing.stream import Answer, Sojourn, Unstable
+from cotenant.runtime.laws import Draw, ServiceLaw, drawn
+from cotenant.runtime.simulate import Scene, simulate
+
+METHOD = "virtual clock"
+_WARM_UP = 0.1
+"""Share of the requests that is served first and not counted."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many requests a prediction may simulate."""
+
+    requests: int = 20_000
+    """At least, whatever the tasks' rates."""
+    rarest: int = 0
+    """As many of each open-loop task, so that its tail is known ..."""
+    most: int = 200_000
+    """... but never more than this in all."""
+
+    def of(self, mix: Mix) -> int:
+        rates_rps = [one.rate_rps for one in mix.calm if one.rate_rps is not None]
+        wanted = self.rarest * sum(rates_rps) / min(rates_rps) if rates_rps else 0.0
+        return int(min(self.most, max(self.requests, wanted)))
+
+
+class VirtualClock:
+    """The predictor's way to simulate: same budget and same seed for every workload."""
+
+    def __init__(self, budget: Budget | None = None, seed: int = 0) -> None:
+        self._budget = budget or Budget()
+        self._seed = seed
+
+    def __call__(self, workload: Workload, profile: Profile, mix: Mix) -> Mapping[str, Stay]:
+        rng, service_rng = np.random.default_rng(self._seed).spawn(2)
+        tasks = workload.tasks
+        laws = {one.task.name: _law(one, _held_up(one, mix, workload)) for one in mix.calm}
+        scene = Scene(
+            tasks,
+            components_of(workload, profile),
+            policy_by_name(workload.policy),
+            drawn(laws, tasks, service_rng),
+            _pairwise(mix),
+        )
+        requests = self._budget.of(mix)
+        seen = {task.name: _Seen() for task in tasks}
+        ended = simulate(
+            scene,
+            requests,
+            rng,
+            lambda record: seen[record.task].add(record),
+            warmup=int(_WARM_UP * requests),
+        )
+        return {
+            one.task.name: _stay(one, seen[one.task.name], mix, ended.utilization, ended.span_s)
+            for one in mix.calm
+        }
+
+
+def components_of(workload: Workload, profile: Profile) -> tuple[Component, ...]:
+    """The machine of the profile, as far as scheduling is concerned."""
+    capability = Capability.PREEMPTIVE if profile.preemptive else Capability.GATED
+    sets = {one.name: one.cores for one in workload.components} or {
+        "cpu": tuple(range(int(profile.machine.get("cores", 1))))
+    }
+    return tuple(Component(name, "null", own, capability) for name, own in sets.items())
+
+
+def quantile_draw(measured: ServiceTime, factor: float = 1.0) -> Draw:
+    """Draws from the measured quantiles, straight lines between them; the mean is the measured."""
+    levels, quantiles_s = np.array(LEVELS), np.array(measured.quantiles_s)
+    straight_s = float(np.diff(levels) @ (quantiles_s[1:] + quantiles_s[:-1]) / 2.0)
+    scaled_s = quantiles_s * (factor * measured.mean_s / straight_s)
+
+    def draw(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+        return np.interp(rng.random(count), levels, scaled_s)
+
+    return draw
+
+
+class _Seen:
+    """What became of one task's requests."""
+
+    def __init__(self) -> None:
+        self.sojourns_s: list[float] = []
+        self.lost = 0
+
+    def add(self, record: Record) -> None:
+        if record.outcome is Outcome.OK:
+            self.sojourns_s.append(record.end_s - record.arrival_s)
+        else:
+            self.lost += 1
+
+
+def _law(one: Tenancy, factor: float) -> ServiceLaw:
+    first, last = one.alone[0], one.alone[-1]
+    share = 1.0
+    if last.batch > 1:
+        grown = last.service.mean_s / first.service.mean_s - 1.0
+        share = min(1.0, max(0.0, grown / (last.batch - 1)))
+    return ServiceLaw(quantile_draw(first.service, one.front * factor), share)
+
+
+def _held_up(one: Tenancy, mix: Mix, workload: Workload) -> float:
+    """Best-effort work that is interrupted finds its caches cold: more work, on the average.
+
+    The device knows only launches that run at the same time; whoever has the whole component
+    is never one of those, so what the interruption costs is added here.
+    """
+    if one.task.critical:
+        return 1.0
+    costs = [
+        min(1.0, other.load) * mix.excess.get((one.task.name, other.task.name), 0.0)
+        for other in mix.calm
+        if _interrupts(other, one, workload)
+    ]
+    return max(1.0, 1.0 + sum(costs))
+
+
+def _interrupts(other: Tenancy, one: Tenancy, workload: Workload) -> bool:
+    return (
+        workload.policy == "cotenant"
+        and other.task.critical
+        and other.task.width is None
+        and other.component == one.component
+    )
+
+
+def _pairwise(mix: Mix) -> Callable[[str, str], float] | None:
+    if not mix.excess:
+        return None
+    factors = {pair: 1.0 + excess for pair, excess in mix.excess.items()}
+    return lambda task, other: factors.get((task, other), 1.0)
+
+
+def _stay(
+    one: Tenancy, seen: _Seen, mix: Mix, utilization: Mapping[str, float], span_s: float
+) -> Stay:
+    task, answered = one.task, len(seen.sojourns_s)
+    felt = [other.task for other in mix.calm if _feels(task, other.task)]
+    used = sum(utilization[other.name] for other in felt if other.name in utilization)
+    throughput_rps = answered / span_s if one.rate_rps is None and span_s > 0.0 else None
+    answer: Answer = Unstable(max(1.0, used), task.name)
+    dropped = 1.0
+    if answered:
+        law = empirical(seen.sojourns_s)
+        answer = Sojourn(law.mean_s, max(0.0, law.mean_s - one.service.mean_s), used, law)
+        dropped = seen.lost / (answered + seen.lost)
+    return Stay(answer, METHOD, True, throughput_rps, dropped)
+
+
+def _feels(task: Task, other: Task) -> bool:
+    return other is task or other.critical or not task.critical

@@ -1,0 +1,134 @@
+"""The prediction report from records made by hand, whose every figure is known."""
+
+import orjson
+import pytest
+
+from cotenant.bench.accuracy import summarise
+from cotenant.bench.prediction_report import SCATTER, write_prediction_report
+from cotenant.bench.records import (
+    Failure,
+    Forecast,
+    Observation,
+    Phase,
+    RecordWriter,
+    read_records,
+)
+from cotenant.bench.report import RECORDS, REPORT, SUMMARY
+from cotenant.core.record import Outcome
+
+SLO = {"latency_s": 0.1, "quantile": 0.9}
+
+
+def header(**tasks):
+    return {
+        "suite": "prediction",
+        "machine": {"processor": "P", "cores": 2, "memory_bytes": 2**30, "system": "S"},
+        "versions": {"cotenant": "0"},
+        "seed": 1,
+        "policies": ["cotenant"],
+        "seconds_s": 10.0,
+        "warm_up_s": 1.0,
+        "mixes": [
+            {
+                "name": "mix-01",
+                "seed": [1],
+                "utilization": 0.5,
+                "tasks": [
+                    {
+                        "name": name,
+                        "model": f"zoo:{name}",
+                        "criticality": kind,
+                        "slo": SLO,
+                        "arrivals": {"kind": "poisson", "rate_rps": 10.0},
+                    }
+                    for name, kind in tasks.items()
+                ],
+            }
+        ],
+    }
+
+
+def window(number, **latencies_s):
+    """Every request of a task takes the same time, so that each of its figures is that time."""
+    start_s = 100.0 * (number + 1)
+    place = ("mix-01", "cotenant", number)
+    yield Phase(*place, tuple(latencies_s), start_s - 1.0, start_s, start_s + 10.0, {})
+    for task, latency_s in latencies_s.items():
+        early_s = start_s - 0.5  # warm-up: it must not count
+        yield Observation(*place, task, early_s, early_s, early_s + 9.0, 200, Outcome.OK)
+        for due in range(10):
+            due_s = start_s + due
+            yield Observation(*place, task, due_s, due_s, due_s + latency_s, 200, Outcome.OK)
+
+
+def forecast(task, predictor, time_s, fits):
+    figures = (None,) * 4 if time_s is None else (time_s, time_s, time_s, float(fits))
+    return Forecast("mix-01", "cotenant", predictor, task, *figures, fits, "method")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """c: 50 ms in both windows, predicted 55 ms; b: 80 ms, then 120 ms, predicted 90 ms."""
+    with RecordWriter(tmp_path / RECORDS, header(c="critical", b="best-effort")) as writer:
+        writer.write(
+            [
+                forecast("c", "cotenant", 0.055, True),
+                forecast("b", "cotenant", 0.090, True),
+                forecast("c", "service-time-alone", 0.025, True),
+                forecast("b", "service-time-alone", 0.050, True),
+                forecast("c", "published", None, False),
+                forecast("b", "published", 0.200, False),
+                *window(0, c=0.05, b=0.08),
+                *window(1, c=0.05, b=0.12),
+                Failure("mix-02", "cotenant", "it would not start"),
+            ]
+        )
+    return tmp_path
+
+
+def test_the_errors_are_those_worked_out_by_hand(folder):
+    summary = summarise(read_records(folder / RECORDS))
+    assert summary["mixes"] == 1
+    assert len(summary["rows"]) == 2
+    assert summary["mape"]["mean"] == pytest.approx((0.1 + 0.1) / 2)  # 55/50 and 90/100
+    assert summary["mape_of"]["cotenant"] == summary["mape"]
+    assert summary["mape_of"]["service-time-alone"]["mean"] == pytest.approx(0.5)
+    assert summary["mape_of"]["published"]["mean"] == pytest.approx(1.0)  # of b alone
+    assert summary["mape"]["p95"] == pytest.approx((0.1 + 0.25) / 2)  # b: 90 against 120
+    # The first window as the prediction of the second: nothing for c, 80 against 120 for b.
+    assert summary["repeatability_mape"]["mean"] == pytest.approx((0.0 + 1 / 3) / 2)
+
+
+def test_verdicts_and_false_fits(folder):
+    summary = summarise(read_records(folder / RECORDS))
+    attained = {row["task"]: row["attainment"] for row in summary["rows"]}
+    assert attained == {"c": 1.0, "b": 0.5}
+    assert summary["verdict_accuracy"] == 0.5  # c fits; b was said to, and attains 0.5 of 0.9
+    assert summary["false_fits"] == 1
+    assert summary["verdict_accuracy_of"]["published"] == 0.5  # right about b, wrong about c
+    assert summary["false_fits_of"]["published"] == 0
+
+
+def test_a_report_says_every_figure_and_what_failed(folder):
+    bars = {bar.figure: bar for bar in write_prediction_report(folder)}
+    assert not bars["error of mean"].met
+    assert bars["error of mean over published's"].value == pytest.approx(0.1)
+    assert bars["error of mean over published's"].met
+    assert not bars["false fits"].met
+    summary = orjson.loads((folder / SUMMARY).read_bytes())
+    assert {"mixes", "seed", "mape", "mape_of", "repeatability_mape", "verdict_accuracy",
+            "false_fits", "rows"} <= set(summary)  # fmt: skip
+    text = (folder / REPORT).read_text()
+    assert "it would not start" in text
+    assert "MISS" in text
+    assert "fits, WRONG" in text
+    assert (folder / SCATTER).read_bytes().startswith(b"\x89PNG")
+
+
+def test_records_that_saw_nothing_miss_every_bar(tmp_path):
+    with RecordWriter(tmp_path / RECORDS, header(c="critical")):
+        pass
+    bars = write_prediction_report(tmp_path)
+    assert bars
+    assert not any(bar.met for bar in bars)
+    assert not (tmp_path / SCATTER).exists()
