@@ -58,9 +58,7 @@ def test_the_fixed_list_is_long_enough_and_goes_on():
 
 
 def test_both_kinds_of_arrivals_and_every_model_occur_in_the_default_suite():
-    tasks = [
-        task for mix in draw_mixes(seeds_of(40, None), ALONE_S) for task in mix.workload.tasks
-    ]
+    tasks = [task for mix in draw_mixes(seeds_of(40, None), ALONE_S) for task in mix.workload.tasks]
     assert {task.arrivals.kind for task in tasks if task.arrivals} == {"periodic", "poisson"}
     assert {task.name for task in tasks} == set(MODELS)
 

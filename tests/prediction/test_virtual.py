@@ -35,9 +35,7 @@ def test_best_effort_work_feels_critical_work_as_preemptive_resume():
     stays = on_clock(tasks, made_up({"m": 0.01, "n": 0.03}))
     residual_s = (20.0 * 0.01**2 + 10.0 * 0.03**2) / 2
     assert mean_s(stays["high"]) == pytest.approx(0.01 + 20.0 * 0.01**2 / 2 / 0.8, rel=0.03)
-    assert mean_s(stays["low"]) == pytest.approx(
-        0.03 / 0.8 + residual_s / (0.8 * 0.5), rel=0.05
-    )
+    assert mean_s(stays["low"]) == pytest.approx(0.03 / 0.8 + residual_s / (0.8 * 0.5), rel=0.05)
 
 
 def test_critical_work_slows_by_what_its_neighbour_costs():

@@ -11,6 +11,7 @@ from cotenant.core.errors import CotenantError, Unsupported
 from cotenant.core.workload import Workload
 from cotenant.device.cpu.scheduling import best_rung, enter_best_effort
 from cotenant.prediction.predict import predict
+from cotenant.prediction.virtual import VirtualClock
 from cotenant.profiling.file import load_profile, origin
 from cotenant.profiling.subject import subject_of
 
@@ -22,7 +23,7 @@ def main() -> None:
     workload = Workload.model_validate_json(sys.stdin.read())
     try:
         read = load_profile(Path(profile), None if options else origin())
-        prediction = predict(workload, read, subject_of)
+        prediction = predict(workload, read, subject_of, simulate=VirtualClock())
     except CotenantError as error:
         print(json.dumps({"error": str(error), "unsupported": isinstance(error, Unsupported)}))
         return

@@ -25,9 +25,12 @@ def predict(
     subject_of: Callable[[Task, Workload], Subject],
     *,
     simulate: Simulate | None = None,
+    always: bool = False,
     seed: int = 0,
 ) -> Prediction:
     """Compose the closed forms; `simulate`, where given, answers for what they do not cover.
+
+    With `always` it answers for everything.
 
     Raises:
         WorkloadError: a task without arrivals, or that the profile lacks, or whose policy's
@@ -35,12 +38,7 @@ def predict(
         Unsupported: a mix that no closed form covers, and no `simulate`.
     """
     overlapping = workload.policy in _OVERLAPPING
-    if overlapping and profile.policy != workload.policy:
-        raise WorkloadError(
-            f"the profile was measured under policy {profile.policy!r}, whose interference is "
-            f"not that of {workload.policy!r}; run 'cotenant profile' with this policy"
-        )
-    mix = mix_of(workload, profile, subject_of, overlapping)
+    mix = mix_under(workload, profile, subject_of)
     notes = mix.notes
     answer_all = station(workload.policy, profile.preemptive)
     rng = np.random.default_rng(seed)
@@ -53,11 +51,24 @@ def predict(
         except Unsupported:
             if simulate is None:
                 raise
-    if simulate is not None and _needs_a_clock(mix, stays, overlapping):
+    if simulate is not None and (always or _needs_a_clock(mix, stays, overlapping)):
         stays = dict(simulate(workload, profile, mix))
     elif batching:
         notes += (f"batching of {', '.join(batching)} is not counted: an upper bound",)
     return Prediction(tuple(_figures(one, stays[one.task.name]) for one in mix.tenancies), notes)
+
+
+def mix_under(
+    workload: Workload, profile: Profile, subject_of: Callable[[Task, Workload], Subject]
+) -> Mix:
+    """The mix of the workload's tasks under its policy; raises `WorkloadError` as `predict`."""
+    overlapping = workload.policy in _OVERLAPPING
+    if overlapping and profile.policy != workload.policy:
+        raise WorkloadError(
+            f"the profile was measured under policy {profile.policy!r}, whose interference is "
+            f"not that of {workload.policy!r}; run 'cotenant profile' with this policy"
+        )
+    return mix_of(workload, profile, subject_of, overlapping)
 
 
 def _needs_a_clock(mix: Mix, stays: Mapping[str, Stay], overlapping: bool) -> bool:
