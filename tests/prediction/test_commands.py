@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from cotenant.cli.capacity import capacity
 from cotenant.cli.predict import predict
 from cotenant.cli.profile import profile as profile_command
+from cotenant.cli.simulate import simulate
 from cotenant.cli.whatif import whatif
 from cotenant.core.errors import WorkloadError
 from cotenant.pipeline import load
@@ -49,7 +50,7 @@ def files(tmp_path):
     )
     profile = tmp_path / "profile.json"
     save_profile(made.model_copy(update={"alone": alone}), profile)
-    return [str(path), "--profile", str(profile)]
+    return [str(path), "--profile", str(profile), "--by", "formula"]
 
 
 def run(command, *arguments):
@@ -138,3 +139,26 @@ def test_a_measured_profile_predicts_the_workload_it_came_from(files, tmp_path):
     answer = json.loads(run(predict, files[0], "--profile", out, "--json").output)
     assert answer["notes"] == []
     assert all(one["mean_s"] > 0.0 for one in answer["tasks"])
+
+
+def test_the_virtual_clock_agrees_with_the_formula_that_is_exact(files):
+    by = {
+        name: json.loads(run(predict, *files, "--by", name, "--json").output)["tasks"][0]
+        for name in ("auto", "formula", "virtual-clock")
+    }
+    assert by["virtual-clock"]["method"] == "virtual clock"
+    assert by["formula"]["method"] == "M/G/1 first come first served"
+    assert by["virtual-clock"]["mean_s"] == pytest.approx(by["formula"]["mean_s"], rel=0.05)
+    assert by["virtual-clock"]["p99_s"] == pytest.approx(by["formula"]["p99_s"], rel=0.1)
+
+
+def test_simulate_takes_its_service_times_from_a_profile(files):
+    result = run(simulate, *files[:3], "--requests", 20_000, "--json")
+    assert result.exit_code == 0, result.output
+    det, bulk = (json.loads(result.stdout)["tasks"][name] for name in ("det", "bulk"))
+    assert det["mean_s"] == pytest.approx(0.02 + 10 * 0.02**2 / 2 / 0.8, rel=0.05)
+    assert bulk["utilization"] == pytest.approx(0.5, rel=0.02)  # one of two cores, always
+    assert "a second" in result.stderr
+    refused = run(simulate, *files[:3], "--service", "det=8ms")
+    assert refused.exit_code == 1
+    assert "--profile says what --service" in refused.output

@@ -63,6 +63,7 @@ class FakeRuntime:
 
     def __init__(self) -> None:
         self.served: dict[str, Served] = _models()
+        self._template = self.served["double"]
         self.policy_name = "fake"
         self.asked: list[dict[str, object]] = []
         self.fail_with: CotenantError | None = None
@@ -112,8 +113,7 @@ class FakeRuntime:
         return Answer(request, self._record(request, Outcome.OK), self._outputs(task, inputs), None)
 
     async def load(self, task: Task, version: str = "1") -> None:
-        template = self.served["double"]
-        self.served[task.name] = template._replace(task=task, version=version)
+        self.served[task.name] = self._template._replace(task=task, version=version)
 
     async def unload(self, task: str) -> None:
         if task not in self.served:

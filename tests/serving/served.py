@@ -57,8 +57,10 @@ def served(**settings: Any) -> Iterator[Served]:
 
         server, ports = asyncio.run_coroutine_threadsafe(start(), loop).result(TIMEOUT_S)
         one = Served(runtime, server, ports, loop)
-        yield one
-        one.run(server.stop())
+        try:
+            yield one
+        finally:
+            one.run(server.stop())
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(TIMEOUT_S)

@@ -22,6 +22,7 @@ from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.cli.prediction import prediction
+from cotenant.cli.theory import theory
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes, format_duration
 
@@ -34,6 +35,7 @@ def bench() -> None:
 
 
 bench.add_command(prediction)
+bench.add_command(theory)
 
 
 @bench.command()

@@ -25,6 +25,7 @@ _POINTS = 24
     help="Write the trade-off curve as a PNG file.",
 )
 @forecast.any_machine_option
+@forecast.by_option
 @forecast.policy_option
 @forecast.json_option
 @click.pass_context
@@ -37,6 +38,7 @@ def capacity(
     task: str | None,
     picture: Path | None,
     any_machine: bool,
+    by: str,
     policy: str | None,
     as_json: bool,
 ) -> None:
@@ -45,7 +47,7 @@ def capacity(
     Ends with status 0 if the workload fits as it is, and 3 if not.
     """
     workload = forecast.under(load(path), policy)
-    predicted = forecast.predictor(profile_path, any_machine)
+    predicted = forecast.predictor(profile_path, any_machine, by)
     found = largest(lambda factor: predicted(with_rates(workload, factor, task)))
     if picture is not None:
         limit = found.factor or 1.0

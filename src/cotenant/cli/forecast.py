@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from rich.table import Table
 from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.prediction.figures import Figures, Prediction
-from cotenant.prediction.predict import Simulate, predict
+from cotenant.prediction.predict import predict
+from cotenant.prediction.virtual import VirtualClock
 from cotenant.profiling.file import load_profile, origin
 from cotenant.profiling.subject import subject_of
 
@@ -32,15 +34,33 @@ policy_option = click.option("--policy", help="Instead of the workload's own.")
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
-def predictor(
-    profile_path: Path, any_machine: bool, simulate: Simulate | None = None
-) -> Callable[[Workload], Prediction]:
-    """Predictions from a profile file, which is read and checked once.
+class By(StrEnum):
+    """What answers."""
 
-    Without `simulate` it is closed forms alone: at once, and smooth enough to search through.
-    """
+    AUTO = "auto"
+    """Closed forms where they hold, else the virtual clock."""
+    FORMULA = "formula"
+    VIRTUAL_CLOCK = "virtual-clock"
+
+
+by_option = click.option(
+    "--by",
+    type=click.Choice([one.value for one in By]),
+    default=By.AUTO.value,
+    show_default=True,
+    help="Closed forms, the coordinator on a virtual clock, or what suits the mix.",
+)
+
+
+def predictor(
+    profile_path: Path, any_machine: bool, by: str = By.AUTO
+) -> Callable[[Workload], Prediction]:
+    """Predictions from a profile file, which is read and checked once."""
     profile = load_profile(profile_path, None if any_machine else origin())
-    return lambda workload: predict(workload, profile, subject_of, simulate=simulate)
+    simulate = None if by == By.FORMULA else VirtualClock()
+    return lambda workload: predict(
+        workload, profile, subject_of, simulate=simulate, always=by == By.VIRTUAL_CLOCK
+    )
 
 
 def under(workload: Workload, policy: str | None) -> Workload:

@@ -7,13 +7,13 @@ import click
 
 from cotenant.cli import forecast
 from cotenant.pipeline import load
-from cotenant.prediction.virtual import VirtualClock
 
 
 @click.command()
 @forecast.workload_argument
 @forecast.profile_option
 @forecast.any_machine_option
+@forecast.by_option
 @forecast.policy_option
 @forecast.json_option
 @click.pass_context
@@ -24,6 +24,7 @@ def predict(
     path: Path,
     profile_path: Path,
     any_machine: bool,
+    by: str,
     policy: str | None,
     as_json: bool,
 ) -> None:
@@ -33,7 +34,7 @@ def predict(
     table says which. Ends with status 0 if all fit, and 3 if not. Arrivals come from the workload
     file.
     """
-    predicted = forecast.predictor(profile_path, any_machine, VirtualClock())
+    predicted = forecast.predictor(profile_path, any_machine, by)
     prediction = predicted(forecast.under(load(path), policy))
     if as_json:
         click.echo(json.dumps(forecast.as_plain(prediction), indent=2))

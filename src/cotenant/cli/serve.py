@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,11 +14,14 @@ from rich.console import Console
 
 from cotenant.cli.options import max_rung_option
 from cotenant.core.clock import wall_time_s
-from cotenant.core.errors import WorkloadError
+from cotenant.core.errors import Admission, WorkloadError
+from cotenant.core.task import Task
 from cotenant.core.units import parse_duration, parse_size
 from cotenant.core.workload import Workload, load_workload
 from cotenant.device.cpu.scheduling import Rung
+from cotenant.prediction.apart import Apart
 from cotenant.runtime.live import LiveRuntime
+from cotenant.serving.admission import Gatekeeper, Mode
 from cotenant.serving.allocator import keep_freed_memory
 from cotenant.serving.limits import Limits
 from cotenant.serving.repository import Repository
@@ -25,6 +29,8 @@ from cotenant.serving.security import Certificate, read_token
 from cotenant.serving.server import Ports, Settings
 from cotenant.serving.server import serve as run_server
 
+_REFUSED = 3
+"""Exit status when a critical SLO would not be kept."""
 _PORT = click.IntRange(0, 65535)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -103,6 +109,16 @@ class _Unit(click.ParamType[float]):
     help="Append a line of JSON for each request to this file.",
 )  # fmt: skip
 @click.option(
+    "--profile", "profile_path", type=_FILE,
+    help="From 'cotenant profile': predict before a model is loaded.",
+)  # fmt: skip
+@click.option(
+    "--admission", type=click.Choice([one.value for one in Mode]),
+    help="A model that would break a critical SLO: refuse it (with --profile the default), or "
+    "load it and warn.",
+)  # fmt: skip
+@click.option("--any-machine", is_flag=True, help="Take a profile of another machine or version.")
+@click.option(
     "--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]),
     help="json: one object on each line, for collectors of logs.",
 )  # fmt: skip
@@ -126,6 +142,9 @@ def serve(  # noqa: PLR0917 - one argument for each option
     tls_key: Path | None,
     token_file: Path | None,
     records: Path | None,
+    profile_path: Path | None,
+    admission: str | None,
+    any_machine: bool,
     log_format: str,
 ) -> None:
     """Serve many models on this machine, over REST and gRPC (Open Inference Protocol v2).
@@ -134,6 +153,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
 
     \b
     A workload file:            cotenant serve workload.yaml
+    Only what fits:             cotenant serve workload.yaml --profile profile.json
     Triton's folders:           cotenant serve --model-repository models/
     Any free ports:             cotenant serve w.yaml --http-port 0 --grpc-port 0 --metrics-port 0
     Open to the network:        cotenant serve w.yaml --host 0.0.0.0 --token-file token.txt \\
@@ -142,14 +162,24 @@ def serve(  # noqa: PLR0917 - one argument for each option
 
     SIGTERM turns it unready, lets requests end, and exits with 0.
     """
-    if (workload_file is None) == (not folders):
-        raise click.UsageError("give a workload file or --model-repository DIR, one of them")
-    if chosen and control != "explicit":
-        raise click.UsageError("--load-model goes with --model-control-mode explicit")
-    if control != "none" and not folders:
-        raise click.UsageError(f"--model-control-mode {control} goes with --model-repository")
-    if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("--tls-cert and --tls-key go together")
+    for contradicts, remedy in (
+        (
+            (workload_file is None) == (not folders),
+            "give a workload file or --model-repository DIR, one of them",
+        ),
+        (chosen and control != "explicit", "--load-model goes with --model-control-mode explicit"),
+        (
+            control != "none" and not folders,
+            f"--model-control-mode {control} goes with --model-repository",
+        ),
+        ((tls_cert is None) != (tls_key is None), "--tls-cert and --tls-key go together"),
+        (
+            admission not in (None, Mode.OFF) and profile_path is None,
+            f"--admission {admission} goes with --profile FILE",
+        ),
+    ):
+        if contradicts:
+            raise click.UsageError(remedy)
     if log_format == "json":
         _log_json()
     repository = Repository(folders) if folders else None
@@ -167,6 +197,13 @@ def serve(  # noqa: PLR0917 - one argument for each option
                 f"there is no model in {', '.join(map(str, folders))}; "
                 "put one at NAME/1/model.onnx below it"
             )
+    gate = None
+    if profile_path is not None:
+        machine = workload if policy is None else workload.model_copy(update={"policy": policy})
+        mode = Mode(admission or Mode.REFUSE)
+        gate = Gatekeeper(mode, machine, Apart(profile_path, any_machine))
+        first = tuple(repository.find(name)[0] for name in initial) if repository else ()
+        _check(gate, workload.tasks or first)
     settings = Settings(
         host=host,
         http_port=http_port,
@@ -183,6 +220,7 @@ def serve(  # noqa: PLR0917 - one argument for each option
         explicit=control == "explicit",
         poll_s=poll_s if control == "poll" else None,
         records=records,
+        admission=gate,
     )
     runtime = LiveRuntime(workload, policy, highest=highest)
     runtime.lead()
@@ -198,6 +236,15 @@ def serve(  # noqa: PLR0917 - one argument for each option
     keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_server(runtime, settings, on_ready))
+
+
+def _check(gate: Gatekeeper, tasks: Sequence[Task]) -> None:
+    """End with a status of its own if the machine should not even start."""
+    try:
+        asyncio.run(gate.check(tasks, "this workload is not admitted"))
+    except Admission as error:
+        click.echo(f"cotenant: {error}", err=True)
+        raise click.exceptions.Exit(_REFUSED) from error
 
 
 def _announce(runtime: LiveRuntime, settings: Settings, ports: Ports, as_json: bool) -> None:

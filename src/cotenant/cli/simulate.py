@@ -10,11 +10,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cotenant.cli import forecast
+from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.units import format_duration, parse_duration
 from cotenant.core.workload import Workload, load_workload
 from cotenant.policy import policy_by_name
+from cotenant.prediction.predict import mix_under
+from cotenant.prediction.virtual import scene_of
+from cotenant.profiling.file import load_profile, origin
+from cotenant.profiling.subject import subject_of
 from cotenant.runtime.laws import ServiceLaw, drawn, gamma_law
 from cotenant.runtime.simulate import Scene, Simulated
 from cotenant.runtime.simulate import simulate as run_simulation
@@ -32,6 +38,11 @@ _CAPABILITIES = [level.name.lower() for level in Capability]
     metavar="NAME=TIME[,cv=N]",
     help="Service time of a task alone, and its coefficient of variation: det=40ms,cv=0.1",
 )
+@click.option(
+    "--profile", "profile_path", type=click.Path(path_type=Path, dir_okay=False),
+    help="From 'cotenant profile': service times, interference and machine, instead of --service.",
+)  # fmt: skip
+@forecast.any_machine_option
 @click.option("--requests", type=click.IntRange(1), default=100_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--policy", help="Who runs when; the workload's own when absent.")
@@ -39,20 +50,20 @@ _CAPABILITIES = [level.name.lower() for level in Capability]
 @click.option(
     "--capability",
     type=click.Choice(_CAPABILITIES),
-    default="preemptive",
-    show_default=True,
-    help="What the machine can do with work that has started.",
+    help="What the machine can do with work that has started; preemptive if absent.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def simulate(
     *,
     workload_file: Path,
     services: tuple[str, ...],
+    profile_path: Path | None,
+    any_machine: bool,
     requests: int,
     seed: int,
     policy: str | None,
     cores: int | None,
-    capability: str,
+    capability: str | None,
     as_json: bool,
 ) -> None:
     """Run a workload on a virtual clock, through the coordinator that would serve it.
@@ -60,25 +71,41 @@ def simulate(
     A tenth of the requests is served first, and not counted.
     """
     try:
-        workload = load_workload(workload_file)
-        chosen = policy or workload.policy
+        workload = forecast.under(load_workload(workload_file), policy)
         rng, service_rng = np.random.default_rng(seed).spawn(2)
-        scene = Scene(
-            workload.tasks,
-            _components(workload, cores, Capability[capability.upper()]),
-            policy_by_name(chosen),
-            drawn(_laws(services, workload), workload.tasks, service_rng),
-        )
+        if profile_path is None:
+            level = Capability[(capability or "preemptive").upper()]
+            scene = Scene(
+                workload.tasks,
+                _components(workload, cores, level),
+                policy_by_name(workload.policy),
+                drawn(_laws(services, workload), workload.tasks, service_rng),
+            )
+        elif services or cores or capability:
+            raise WorkloadError(
+                "--profile says what --service, --cores and --capability would; leave them away"
+            )
+        else:
+            profile = load_profile(profile_path, None if any_machine else origin())
+            mix = mix_under(workload, profile, subject_of)
+            scene = scene_of(workload, profile, mix, service_rng)
         tallies = {task.name: Tally(task) for task in workload.tasks}
+        clock = MonotonicClock()
+        began_s = clock.now()
         ended = _watched(scene, requests, rng, tallies)
+        took_s = clock.now() - began_s
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
     figures = {name: tally.figures() for name, tally in tallies.items()}
+    click.echo(
+        f"{requests} requests in {format_duration(took_s)}: {requests / took_s:.0f} a second",
+        err=True,
+    )
     if as_json:
-        click.echo(json.dumps(_document(chosen, seed, ended, figures), indent=2))
+        click.echo(json.dumps(_document(workload.policy, seed, ended, figures), indent=2))
         return
     table = _table(workload, ended, figures)
-    table.title = f"{chosen}: {ended.requests} requests in {format_duration(ended.span_s)}"
+    table.title = f"{workload.policy}: {ended.requests} requests in {format_duration(ended.span_s)}"
     Console().print(table)
 
 

@@ -25,6 +25,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--set", "changes", multiple=True, metavar="TASK.field=value", help="Change a task's field."
 )
 @forecast.any_machine_option
+@forecast.by_option
 @forecast.policy_option
 @forecast.json_option
 @click.pass_context
@@ -38,6 +39,7 @@ def whatif(
     removed: tuple[str, ...],
     changes: tuple[str, ...],
     any_machine: bool,
+    by: str,
     policy: str | None,
     as_json: bool,
 ) -> None:
@@ -52,7 +54,7 @@ def whatif(
         changed = with_field(changed, change)
     for task in removed:
         changed = without(changed, task)
-    predicted = forecast.predictor(profile_path, any_machine)
+    predicted = forecast.predictor(profile_path, any_machine, by)
     then, now = predicted(before), predicted(changed)
     if as_json:
         both = {"before": forecast.as_plain(then), "after": forecast.as_plain(now)}

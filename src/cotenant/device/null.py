@@ -85,6 +85,7 @@ class NullDevice:
         site = self._sites[component]
         site.advance(self._clock.now())
         site.allowance = allowance
+        site.limited = allowance != Allowance(site.width, 1.0)
         self._share(site)
 
     def poll(self) -> Sequence[Event]:
@@ -142,6 +143,8 @@ class _Site:
         self.ranks = isolated and component.capability is Capability.PREEMPTIVE
         """Whether critical work goes first here."""
         self.allowance = Allowance(component.width, 1.0)
+        self.limited = False
+        """Whether best-effort work may use less than all of it."""
         self.occupants: list[_Occupant] = []
         self.next_s: float | None = None
         """When the first of them will be done."""
@@ -172,9 +175,14 @@ class _Site:
 
     def share(self) -> None:
         """Divide the width anew, and foresee the next end."""
+        if len(self.occupants) < 2 and not self.limited:
+            self.next_s = None
+            for one in self.occupants:  # alone, and nothing holds it back
+                one.speed = 1.0
+                self.next_s = self._since_s + max(0.0, one.left_s)
+            return
         free, wanted = float(self.width), 0
-        if len(self.occupants) > 1:
-            self.occupants.sort(key=_rank)
+        self.occupants.sort(key=_rank)
         for one in self.occupants:
             if one.rank < 0:
                 one.speed = min(one.width, free) / one.width

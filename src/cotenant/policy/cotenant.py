@@ -12,6 +12,7 @@ waits for the others, including one whose client is just about to send the next 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 
 from cotenant.core.hardware import Capability
 from cotenant.device.base import Isolation, Spinning
@@ -76,18 +77,23 @@ class Cotenant:
     def _best_effort(
         self, place: ComponentView, waiting: list[TaskView], snapshot: Snapshot, now_s: float
     ) -> Iterator[Launch | Wake]:
-        free = self.side_by_side - len([one for one in place.running if not one.critical])
+        free = self.side_by_side
+        for one in place.running:
+            free -= not one.critical
         if free <= 0:
             return
-        neediest_s = min(
-            view.consumed_s
-            for view in snapshot.tasks
-            if view.component == place.component.name
-            and not view.critical
-            and self._wants_service(view, now_s)
-        )
-        for view in sorted(waiting, key=_need):
-            if view.consumed_s > neediest_s + self.slack_s:
+        name, ahead_s = place.component.name, inf
+        for view in snapshot.tasks:
+            if (
+                view.consumed_s < ahead_s
+                and not view.critical
+                and view.component == name
+                and self._wants_service(view, now_s)
+            ):
+                ahead_s = view.consumed_s
+        ahead_s += self.slack_s
+        for view in sorted(waiting, key=_need) if len(waiting) > 1 else waiting:
+            if view.consumed_s > ahead_s:
                 yield Wake(now_s + self.anticipation_s)
                 return
             action = next_batch(view, now_s)
@@ -116,7 +122,7 @@ def _critical(
         if one.critical:
             free -= one.width
             top = max(top, one.order)
-    for view in sorted(waiting, key=_order):
+    for view in sorted(waiting, key=_order) if len(waiting) > 1 else waiting:
         width = view.task.width or whole
         # Side by side where there is room for both; over the others where it outranks them.
         if width > free and view.task.priority <= top:

@@ -25,9 +25,12 @@ def predict(
     subject_of: Callable[[Task, Workload], Subject],
     *,
     simulate: Simulate | None = None,
+    always: bool = False,
     seed: int = 0,
 ) -> Prediction:
     """Compose the closed forms; `simulate`, where given, answers for what they do not cover.
+
+    With `always` it answers for everything.
 
     Raises:
         WorkloadError: a task without arrivals, or that the profile lacks, or whose policy's
@@ -35,12 +38,7 @@ def predict(
         Unsupported: a mix that no closed form covers, and no `simulate`.
     """
     overlapping = workload.policy in _OVERLAPPING
-    if overlapping and profile.policy != workload.policy:
-        raise WorkloadError(
-            f"the profile was measured under policy {profile.policy!r}, whose interference is "
-            f"not that of {workload.policy!r}; run 'cotenant profile' with this policy"
-        )
-    mix = mix_of(workload, profile, subject_of, overlapping)
+    mix = mix_under(workload, profile, subject_of)
     notes = mix.notes
     answer_all = station(workload.policy, profile.preemptive)
     rng = np.random.default_rng(seed)
@@ -48,7 +46,7 @@ def predict(
     batching = [one.task.name for one in mix.tenancies if one.task.batch.max_size > 1]
     # How much launches slow each other depends on when they meet: no closed form knows.
     entangled = bool(batching) or (overlapping and any(mix.excess.values()))
-    if simulate is None or not entangled:
+    if simulate is None or not (always or entangled):
         for component in dict.fromkeys(one.component for one in mix.tenancies):
             here = [one for one in mix.tenancies if one.component == component]
             try:
@@ -73,6 +71,19 @@ def _held(mix: Mix, stays: Mapping[str, Stay]) -> dict[str, Stay]:
         for name, one in stays.items()
         if one.exact or (full and isinstance(one.answer, Unstable))
     }
+
+
+def mix_under(
+    workload: Workload, profile: Profile, subject_of: Callable[[Task, Workload], Subject]
+) -> Mix:
+    """The mix of the workload's tasks under its policy; raises `WorkloadError` as `predict`."""
+    overlapping = workload.policy in _OVERLAPPING
+    if overlapping and profile.policy != workload.policy:
+        raise WorkloadError(
+            f"the profile was measured under policy {profile.policy!r}, whose interference is "
+            f"not that of {workload.policy!r}; run 'cotenant profile' with this policy"
+        )
+    return mix_of(workload, profile, subject_of, overlapping)
 
 
 def _figures(one: Tenancy, stay: Stay) -> Figures:

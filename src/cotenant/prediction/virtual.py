@@ -60,17 +60,9 @@ class VirtualClock:
 
     def __call__(self, workload: Workload, profile: Profile, mix: Mix) -> Mapping[str, Stay]:
         rng, service_rng = np.random.default_rng(self._seed).spawn(2)
-        tasks = workload.tasks
-        laws = {one.task.name: _law(one, _held_up(one, mix, workload)) for one in mix.calm}
-        scene = Scene(
-            tasks,
-            components_of(workload, profile),
-            policy_by_name(workload.policy),
-            drawn(laws, tasks, service_rng),
-            _pairwise(mix),
-        )
+        scene = scene_of(workload, profile, mix, service_rng)
         requests = self._budget.of(mix)
-        seen = {task.name: _Seen() for task in tasks}
+        seen = {task.name: _Seen() for task in workload.tasks}
         ended = simulate(
             scene,
             requests,
@@ -82,6 +74,18 @@ class VirtualClock:
             one.task.name: _stay(one, seen[one.task.name], mix, ended.utilization, ended.span_s)
             for one in mix.calm
         }
+
+
+def scene_of(workload: Workload, profile: Profile, mix: Mix, rng: np.random.Generator) -> Scene:
+    """The workload on the machine of the profile, with the service times measured there."""
+    laws = {one.task.name: _law(one, _held_up(one, mix, workload)) for one in mix.calm}
+    return Scene(
+        workload.tasks,
+        components_of(workload, profile),
+        policy_by_name(workload.policy),
+        drawn(laws, workload.tasks, rng),
+        _pairwise(mix),
+    )
 
 
 def components_of(workload: Workload, profile: Profile) -> tuple[Component, ...]:

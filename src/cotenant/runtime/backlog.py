@@ -28,8 +28,8 @@ class Backlog:
 
     def push(self, request: Request) -> None:
         # A level that does not exist counts as the last one, as clients of Triton expect.
-        level = min(request.level or self._default, len(self._levels))
-        self._levels[level - 1][request.id] = request
+        level = request.level or self._default
+        self._levels[min(level, len(self._levels)) - 1][request.id] = request
         self._size += 1
 
     def remove(self, request_id: int) -> Request | None:
@@ -61,6 +61,8 @@ class Backlog:
 
     def head(self) -> Request | None:
         """The request that would run next."""
+        if not self._size:
+            return None
         for waiting in self._levels:
             if waiting:
                 return next(iter(waiting.values()))
@@ -73,7 +75,7 @@ class Backlog:
     def batchable(self) -> int:
         """How many of the first requests may run as one batch: same form, and within the limit."""
         if self._max_rows <= 1 or self._size <= 1:
-            return 1 if self._size else 0
+            return min(self._size, 1)
         key: object = None
         count = rows = 0
         for request in self:

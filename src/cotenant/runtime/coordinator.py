@@ -72,6 +72,7 @@ class Coordinator:
         self._on_event = on_event
         self._tenants: dict[str, Tenant] = {}
         self._places = {one.name: Place(one) for one in device.components}
+        self._everywhere = tuple(self._places.values())
         self._ids = itertools.count(1)
         self._expiries: list[tuple[float, int, str]] = []
         self._views: dict[str, TaskView] = {}
@@ -180,22 +181,19 @@ class Coordinator:
         if events := self._device.poll():
             self._receive(events)
         now_s = self._clock.now()
-        wakes_s = [self._expire(now_s)] if self._expiries else []
-        for place in self._places.values():
+        wake_s = self._expire(now_s) if self._expiries else math.inf
+        for place in self._everywhere:
             if place.held:
                 place.allow(self._guard.allowance(place.component, now_s))
-                wakes_s.append(now_s + _RELAX_EVERY_S)
-        empty = False
+                wake_s = min(wake_s, now_s + _RELAX_EVERY_S)
         for action in self._policy.decide(self._snapshot(), now_s):
             if isinstance(action, Launch):
-                empty |= not self._launch(self._tenants[action.task], action.requests, now_s)
+                if not self._launch(self._tenants[action.task], action.requests, now_s):
+                    wake_s = now_s  # all of a batch was too late; what is behind it may go
             elif isinstance(action, Wake):
-                wakes_s.append(action.at_s)
+                wake_s = min(wake_s, action.at_s)
             else:
                 self._limit(action)
-        if empty:  # all of a batch had become too late; what is behind it may go
-            wakes_s.append(now_s)
-        wake_s = min(wakes_s, default=math.inf)
         return None if wake_s == math.inf else wake_s
 
     def _receive(self, events: Iterable[Event]) -> None:
@@ -226,13 +224,11 @@ class Coordinator:
         return expiries[0][0] if expiries else math.inf
 
     def _snapshot(self) -> Snapshot:
+        views = self._views
         for task in self._dirty:
-            self._views[task] = self._tenants[task].view()
+            views[task] = self._tenants[task].view()
         self._dirty.clear()
-        return Snapshot(
-            tuple(self._views.values()),
-            [place.view() for place in self._places.values()],
-        )
+        return Snapshot(tuple(views.values()), [place.view() for place in self._everywhere])
 
     # --- acting ----------------------------------------------------------------------------
 
@@ -270,7 +266,7 @@ class Coordinator:
         """Note which flights are no longer alone; the newcomer is not on the device yet."""
         if flight.segments:
             flight.alone = False  # something may have run between its segments
-        for place in self._places.values():
+        for place in self._everywhere:
             for name in place.running:
                 other = self._tenants[name]
                 if other.flight is None:

@@ -56,7 +56,8 @@ class Tenant:
         """What policies see, as it is now."""
         backlog, flight = self.backlog, self.flight
         if flight is None or self.on_device:
-            first, queued, batchable = backlog.head(), len(backlog), backlog.batchable()
+            first, queued = backlog.head(), len(backlog)
+            batchable = queued if queued < 2 else backlog.batchable()
         else:  # between two segments: it is the first thing that waits, and goes on as it is
             first, queued, batchable = flight.requests[0], len(backlog) + 1, 1
         # By position: this is made anew several times for each request.

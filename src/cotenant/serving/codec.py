@@ -69,6 +69,8 @@ _STATUS: tuple[tuple[type[CotenantError], Status], ...] = (
         errors.QueueFull,
         Status(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "Exceeds maximum queue size"),
     ),
+    # Not to be tried again as it is: what runs here and what is asked for contradict each other.
+    (errors.Admission, Status(HTTPStatus.CONFLICT, "FAILED_PRECONDITION")),
     (errors.Unavailable, Status(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE")),
     (
         errors.DeadlineExceeded,

@@ -21,6 +21,7 @@ from cotenant.core.errors import (
 from cotenant.core.request import Tensor
 from cotenant.core.task import Task
 from cotenant.runtime.base import Runtime, Served, State
+from cotenant.serving.admission import Load
 from cotenant.serving.describe import describe_config, describe_metadata
 from cotenant.serving.form import Form, GivenTensor, Slot
 from cotenant.serving.statistics import Statistics
@@ -78,10 +79,14 @@ class DataPlane:
         catalog: Catalog | None = None,
         max_tensor_bytes: int = 64 * 2**20,
         strict_readiness: bool = False,
+        *,
+        load: Load | None = None,
     ) -> None:
+        """`load` is the way of a model of the catalog into the machine; straight when absent."""
         self.runtime = runtime
         self.statistics = statistics
         self._catalog = catalog
+        self._load = load or runtime.load
         self._max_tensor_bytes = max_tensor_bytes
         self._strict_readiness = strict_readiness
         self._open = False
@@ -220,7 +225,7 @@ class DataPlane:
             )
         try:
             task, version = catalog.find(model)
-            await self.runtime.load(task, version)
+            await self._load(task, version)
         except NotFound:
             raise
         except CotenantError as error:

@@ -57,12 +57,17 @@ def task_of(name: str, model: Path, config: pb.ModelConfig, source: str) -> Task
     }
     fields["queue"] = _queue(batching, source)
     slo: dict[str, Any] = {}
+    arrivals: dict[str, Any] = {}
     for key, parameter in config.parameters.items():
         value = parameter.string_value
         if key == "slo":
             slo["latency"] = value
         elif key == "slo_quantile":
             slo["quantile"] = _number(float, key, value, source)
+        elif key == "rate":
+            arrivals["rate"] = value
+        elif key == "arrivals":
+            arrivals["kind"] = value
         elif key in _PARAMETERS:
             field, read = _PARAMETERS[key]
             fields[field] = value if read is str else _number(read, key, value, source)
@@ -70,6 +75,8 @@ def task_of(name: str, model: Path, config: pb.ModelConfig, source: str) -> Task
             _log.warning("%s: parameter %r means nothing here", source, key)
     if slo:
         fields["slo"] = slo
+    if arrivals:
+        fields["arrivals"] = {"kind": "poisson"} | arrivals
     _warn(config, source)
     try:
         return Task.model_validate(fields)

@@ -8,6 +8,7 @@ from pathlib import Path
 from cotenant.core.errors import CotenantError, ModelError, NotFound, WorkloadError
 from cotenant.core.task import Task
 from cotenant.runtime.base import Runtime
+from cotenant.serving.admission import Load
 from cotenant.serving.model_config import parse_config, task_of
 from cotenant.serving.protocol import inference_pb2 as pb
 
@@ -91,10 +92,17 @@ class Follower:
     still. What cannot be loaded is tried again when it changes, and else after 1, 2, 4 ... looks.
     """
 
-    def __init__(self, repository: Repository, runtime: Runtime, loaded: Sequence[str]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        runtime: Runtime,
+        loaded: Sequence[str],
+        load: Load | None = None,
+    ) -> None:
         """`loaded` are the models that the machine serves already, or is about to."""
         self._repository = repository
         self._runtime = runtime
+        self._into = load or runtime.load
         self._tried = {name: repository.stamp(name) for name in loaded}
         """What each model's files were when it was last loaded, or could not be."""
         self._moving: dict[str, tuple[object, ...]] = {}
@@ -136,7 +144,7 @@ class Follower:
     async def _load(self, name: str, stamp: tuple[object, ...]) -> None:
         self._tried[name] = stamp
         try:
-            await self._runtime.load(*self._repository.find(name))
+            await self._into(*self._repository.find(name))
         except (CotenantError, OSError) as error:
             before = self._failures.get(name)
             failure = self._failures[name] = _Failure(str(error), before)

@@ -6,12 +6,14 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cotenant.core.errors import CotenantError, Unauthorized, WorkloadError
 from cotenant.runtime.base import Runtime
 from cotenant.serving import codec
+from cotenant.serving.admission import Gatekeeper, Load
 from cotenant.serving.dataplane import DataPlane
 from cotenant.serving.grpc import Grpc
 from cotenant.serving.http import HttpRequest, HttpResponse, HttpServer
@@ -62,6 +64,8 @@ class Settings(NamedTuple):
     poll_s: float | None = None
     """How often the repository is looked at; never when `None`."""
     records: Path | None = None
+    admission: Gatekeeper | None = None
+    """Asked before a model is loaded into the running server."""
 
 
 class Ports(NamedTuple):
@@ -87,7 +91,11 @@ class Server:
             machine.subscribe(self._records)
         catalog = settings.repository if settings.explicit else None
         limit = settings.max_body_bytes
-        self.plane = DataPlane(machine, statistics, catalog, limit, settings.strict_readiness)
+        gate = settings.admission
+        self._load: Load = machine.load if gate is None else partial(gate.load, machine)
+        self.plane = DataPlane(
+            machine, statistics, catalog, limit, settings.strict_readiness, load=self._load
+        )
         self._token = Token(settings.token)
         rest = Rest(self.plane, self._token, limit)
         self._http = HttpServer(rest.respond, refuse, limit, settings.limits, rest.hold)
@@ -117,7 +125,9 @@ class Server:
             follower = None
             if settings.repository is not None and settings.poll_s is not None:
                 # Before anything loads: what changes meanwhile is a change, too.
-                follower = Follower(settings.repository, self._machine, settings.initial)
+                follower = Follower(
+                    settings.repository, self._machine, settings.initial, self._load
+                )
             await self._start_machine()
         except BaseException:
             await self._close()
