@@ -6,7 +6,8 @@ explains is taken out of what was measured, with b the busy fraction of the othe
 | the one | beside | sharing explains |
 | --- | --- | --- |
 | critical | best-effort | nothing: it takes the cores away |
-| best-effort | best-effort | 1 + b: half the machine while the other one runs |
+| best-effort | best-effort | 1 + b: half the machine while the other one runs; under policy \
+`concurrent` so for every pair |
 | best-effort | critical | 1 / (1 - b): it stands still; b contains the time at the front, too |
 """
 
@@ -23,12 +24,13 @@ _LEAST = -0.9
 def excess_of(pair: Beside, profile: Profile) -> float:
     """Of the pair's first one, for each unit of time that the second one runs."""
     own, other = pair.subject.criticality, pair.other.criticality
-    if own is Criticality.BEST_EFFORT and other is Criticality.CRITICAL:
+    alike = profile.policy == "concurrent" or own is other
+    if not alike and own is Criticality.BEST_EFFORT:
         same = [_interruption(one, profile) for one in profile.interruptions_of(pair.subject)]
         return min(_MOST, max(0.0, float(np.median(same))))
     if pair.busy <= 0.0:
         return 0.0
-    explained = 1.0 if own is Criticality.CRITICAL else 1.0 + pair.busy
+    explained = 1.0 + pair.busy if alike else 1.0
     return max(_LEAST, (pair.slowdown / explained - 1.0) / pair.busy)
 
 

@@ -98,7 +98,11 @@ def mix_of(
     excess: dict[tuple[str, str], float] = {}
     for one in calm:
         for other in calm:
-            if one is other or one.component != other.component or _take_turns(one, other):
+            if (
+                one is other
+                or one.component != other.component
+                or (workload.policy == "cotenant" and _take_turns(one, other))
+            ):
                 continue
             pair = profile.beside_of(subjects[one.task.name], subjects[other.task.name])
             if pair is None:
