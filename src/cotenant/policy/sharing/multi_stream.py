@@ -1,0 +1,30 @@
+"""A moment goes in; the whole kernel as it was compiled comes out, whatever else runs.
+
+Source: the baseline *Multi-stream* of Miriam (arXiv 2307.04339, evaluation): one stream for
+each task, the critical one of higher priority. The device's own scheduler decides the rest; a
+best-effort kernel that has started runs to its end.
+"""
+
+from dataclasses import dataclass
+
+from cotenant.device.sharing import Moment, Shard
+from cotenant.policy.sharing.room import whole
+
+
+@dataclass(frozen=True)
+class MultiStreamSharing:
+    """launch always.
+
+    >>> from cotenant.device.sharing import DeviceView, KernelView
+    >>> kernel = KernelView("k", 64, 128, True, None, None)
+    >>> now = Moment(DeviceView(4, 1024), kernel, 0, kernel, None, None, 3, 4)
+    >>> MultiStreamSharing().next_shard(now)
+    Shard(form=<Form.PLAIN: 'plain'>, tiles=64, width=32)
+    """
+
+    critical_first: bool = True
+    """False for sessions side by side that know of no criticality."""
+    pauses: bool = False
+
+    def next_shard(self, moment: Moment) -> Shard | None:
+        return whole(moment)
