@@ -16,7 +16,7 @@ import orjson
 from cotenant.core.errors import CotenantError, ExecutionError, InvalidRequest
 from cotenant.core.model import ModelFiles
 from cotenant.core.request import Request, Tensors
-from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place
+from cotenant.device.arena import MESSAGE_BYTES, Arena, Place
 from cotenant.device.cpu.scheduling import Rung, enter_ordinary
 
 
