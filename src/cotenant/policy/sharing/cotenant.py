@@ -52,6 +52,7 @@ class CotenantSharing:
     brief_s: float = 0.0001
     pauses: bool = True
     critical_first: bool = True
+    forms: frozenset[Form] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.critical is not None:

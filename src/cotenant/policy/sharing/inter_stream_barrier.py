@@ -11,8 +11,8 @@ critical kernel waits for the best-effort kernel of the round.
 
 from dataclasses import dataclass
 
-from cotenant.device.sharing import Moment, Shard
-from cotenant.policy.sharing.room import whole
+from cotenant.device.sharing import Form, Moment, Shard
+from cotenant.policy.sharing.room import plain
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class InterStreamBarrierSharing:
 
     pauses: bool = False
     critical_first: bool = False
+    forms: frozenset[Form] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
-        return None if moment.in_flight else whole(moment)
+        return None if moment.in_flight else plain(moment)

@@ -47,6 +47,7 @@ class MiriamSharing:
     """Launch overhead of all shards together over the kernel's own time."""
     pauses: bool = False
     critical_first: bool = True
+    forms: frozenset[Form] = frozenset({Form.PLAIN, Form.STATIC})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.critical is None:

@@ -7,8 +7,8 @@ best-effort kernel that has started runs to its end.
 
 from dataclasses import dataclass
 
-from cotenant.device.sharing import Moment, Shard
-from cotenant.policy.sharing.room import whole
+from cotenant.device.sharing import Form, Moment, Shard
+from cotenant.policy.sharing.room import plain
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class MultiStreamSharing:
 
     critical_first: bool = True
     """False for sessions side by side that know of no criticality."""
+    forms: frozenset[Form] = frozenset({Form.PLAIN})
     pauses: bool = False
 
     def next_shard(self, moment: Moment) -> Shard | None:
-        return whole(moment)
+        return plain(moment)

@@ -14,8 +14,8 @@ What bounds a kernel has to be known: an unknown profile counts as the same.
 import math
 from dataclasses import dataclass
 
-from cotenant.device.sharing import DeviceView, KernelView, Moment, Shard
-from cotenant.policy.sharing.room import resident, whole
+from cotenant.device.sharing import DeviceView, Form, KernelView, Moment, Shard
+from cotenant.policy.sharing.room import plain, resident
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class OrionSharing:
     """Best-effort kernels on the device at a time."""
     pauses: bool = False
     critical_first: bool = True
+    forms: frozenset[Form] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.in_flight >= self.in_flight_max:
             return None
         if moment.critical is not None and not _fits_beside(moment, moment.critical):
             return None
-        return whole(moment)
+        return plain(moment)
 
 
 def _fits_beside(moment: Moment, critical: KernelView) -> bool:

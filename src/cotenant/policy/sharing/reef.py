@@ -29,6 +29,7 @@ class ReefSharing:
 
     pauses: bool = True
     critical_first: bool = True
+    forms: frozenset[Form] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:
         kernel = moment.kernel

@@ -61,12 +61,15 @@ def tiles_within(moment: Moment, width: int, time_s: float) -> int:
     return min(left, turns * width)
 
 
+def plain(moment: Moment) -> Shard:
+    """The kernel as it was compiled; for rules that ask for nothing else, so never begin one."""
+    return Shard(Form.PLAIN, moment.kernel.tiles - moment.done, full_width(moment))
+
+
 def whole(moment: Moment) -> Shard:
     """All that is left in one launch that nothing holds back: as compiled, where it can be.
 
     A plain launch starts from the first tile, so what was begun is completed in static form.
     """
-    left = moment.kernel.tiles - moment.done
-    if moment.done and moment.kernel.elastic:
-        return Shard(Form.STATIC, left, full_width(moment))
-    return Shard(Form.PLAIN, left, full_width(moment))
+    shard = plain(moment)
+    return shard._replace(form=Form.STATIC) if moment.done and moment.kernel.elastic else shard

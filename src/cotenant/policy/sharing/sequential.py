@@ -7,8 +7,8 @@ no kernel of one runs beside a kernel of the other.
 
 from dataclasses import dataclass
 
-from cotenant.device.sharing import Moment, Shard
-from cotenant.policy.sharing.room import whole
+from cotenant.device.sharing import Form, Moment, Shard
+from cotenant.policy.sharing.room import plain
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class SequentialSharing:
 
     pauses: bool = False
     critical_first: bool = False
+    forms: frozenset[Form] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
-        return None if moment.critical is not None else whole(moment)
+        return None if moment.critical is not None else plain(moment)
