@@ -1,7 +1,9 @@
 """What every rule for kernels must hold to, on whatever device and beside whatever kernel."""
 
+import dataclasses
 import pickle
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,9 +56,10 @@ def test_there_is_progress_whenever_no_critical_work_is_there(
 @every_rule
 @given(moment=moments())
 def test_a_rule_is_the_same_in_another_interpreter(rule: Sharing, moment: Moment) -> None:
-    there = pickle.loads(pickle.dumps(rule))
-    assert there == rule
-    assert there.next_shard(moment) == rule.next_shard(moment)
+    values = orjson.loads(orjson.dumps(dataclasses.asdict(rule)))
+    for there in (pickle.loads(pickle.dumps(rule)), type(rule)(**values)):
+        assert there == rule
+        assert there.next_shard(moment) == rule.next_shard(moment)
 
 
 @every_rule

@@ -24,6 +24,7 @@ where there is one; the guard narrows what it gets wrong.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import Form, KernelView, Moment, Shard
 from cotenant.policy.sharing.room import full_width, idle_units, tiles_within, whole
@@ -52,7 +53,7 @@ class CotenantSharing:
     brief_s: float = 0.0001
     pauses: bool = True
     critical_first: bool = True
-    forms: frozenset[Form] = frozenset(Form)
+    forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.critical is not None:

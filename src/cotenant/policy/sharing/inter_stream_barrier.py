@@ -10,6 +10,7 @@ critical kernel waits for the best-effort kernel of the round.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import Form, Moment, Shard
 from cotenant.policy.sharing.room import plain
@@ -30,7 +31,7 @@ class InterStreamBarrierSharing:
 
     pauses: bool = False
     critical_first: bool = False
-    forms: frozenset[Form] = frozenset({Form.PLAIN})
+    forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         return None if moment.in_flight else plain(moment)

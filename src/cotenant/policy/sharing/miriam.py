@@ -21,6 +21,7 @@ one; the limit of OScore is not published, and is taken to be a part of the kern
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import Form, KernelView, Moment, Shard
 from cotenant.policy.sharing.room import whole
@@ -47,7 +48,7 @@ class MiriamSharing:
     """Launch overhead of all shards together over the kernel's own time."""
     pauses: bool = False
     critical_first: bool = True
-    forms: frozenset[Form] = frozenset({Form.PLAIN, Form.STATIC})
+    forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN, Form.STATIC})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.critical is None:

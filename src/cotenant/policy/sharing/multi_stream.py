@@ -6,6 +6,7 @@ best-effort kernel that has started runs to its end.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import Form, Moment, Shard
 from cotenant.policy.sharing.room import plain
@@ -24,8 +25,8 @@ class MultiStreamSharing:
 
     critical_first: bool = True
     """False for sessions side by side that know of no criticality."""
-    forms: frozenset[Form] = frozenset({Form.PLAIN})
     pauses: bool = False
+    forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         return plain(moment)

@@ -13,6 +13,7 @@ What bounds a kernel has to be known: an unknown profile counts as the same.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import DeviceView, Form, KernelView, Moment, Shard
 from cotenant.policy.sharing.room import plain, resident
@@ -36,7 +37,7 @@ class OrionSharing:
     """Best-effort kernels on the device at a time."""
     pauses: bool = False
     critical_first: bool = True
-    forms: frozenset[Form] = frozenset({Form.PLAIN})
+    forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.in_flight >= self.in_flight_max:

@@ -10,6 +10,7 @@ best-effort kernels look at a flag before each block, which critical work sets w
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import Form, Moment, Shard
 from cotenant.policy.sharing.room import full_width, idle_units, tiles_within, whole
@@ -29,7 +30,7 @@ class ReefSharing:
 
     pauses: bool = True
     critical_first: bool = True
-    forms: frozenset[Form] = frozenset(Form)
+    forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:
         kernel = moment.kernel

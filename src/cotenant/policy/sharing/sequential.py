@@ -6,6 +6,7 @@ no kernel of one runs beside a kernel of the other.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cotenant.device.sharing import Form, Moment, Shard
 from cotenant.policy.sharing.room import plain
@@ -26,7 +27,7 @@ class SequentialSharing:
 
     pauses: bool = False
     critical_first: bool = False
-    forms: frozenset[Form] = frozenset({Form.PLAIN})
+    forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
         return None if moment.critical is not None else plain(moment)
