@@ -14,7 +14,8 @@ from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.units import format_duration, parse_duration
 from cotenant.core.workload import Workload, load_workload
-from cotenant.policy import policy_by_name
+from cotenant.policy import POLICIES, policy_by_name
+from cotenant.policy.base import Policy
 from cotenant.runtime.laws import ServiceLaw, drawn, gamma_law
 from cotenant.runtime.simulate import Scene, Simulated
 from cotenant.runtime.simulate import simulate as run_simulation
@@ -66,7 +67,7 @@ def simulate(
         scene = Scene(
             workload.tasks,
             _components(workload, cores, Capability[capability.upper()]),
-            policy_by_name(chosen),
+            _policy(chosen),
             drawn(_laws(services, workload), workload.tasks, service_rng),
         )
         tallies = {task.name: Tally(task) for task in workload.tasks}
@@ -80,6 +81,17 @@ def simulate(
     table = _table(workload, ended, figures)
     table.title = f"{chosen}: {ended.requests} requests in {format_duration(ended.span_s)}"
     Console().print(table)
+
+
+def _policy(name: str) -> Policy:
+    policy = policy_by_name(name)
+    if policy.by_kernel:
+        others = ", ".join(one for one, make in POLICIES.items() if not make().by_kernel)
+        raise WorkloadError(
+            f"policy {name!r} decides kernel by kernel, and a simulation knows no kernels; "
+            f"choose one of {others}"
+        )
+    return policy
 
 
 def _laws(services: Sequence[str], workload: Workload) -> Mapping[str, ServiceLaw]:

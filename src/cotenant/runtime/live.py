@@ -28,7 +28,7 @@ from cotenant.device.base import Event, Failed, Isolation, Loaded, LoadFailed
 from cotenant.device.cpu.device import CpuDevice
 from cotenant.device.cpu.scheduling import Rung, best_rung, enter_front
 from cotenant.graph.paths import model_files_apart
-from cotenant.policy import policy_by_name
+from cotenant.policy import check_policy, policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
 from cotenant.runtime.coordinator import Coordinator
 from cotenant.runtime.guard import Guard
@@ -62,6 +62,11 @@ class LiveRuntime:
             self._policy.isolation,
             self._policy.spinning,
         )
+        try:
+            check_policy(self._policy, self._device.components)
+        except CotenantError:
+            self._device.close()
+            raise
         self._coordinator = Coordinator(
             self._device,
             self._policy,
