@@ -81,6 +81,10 @@ class CpuDevice:
             for name, one in self._tenancies.items()
         }
 
+    def pauses_s(self) -> dict[str, tuple[float, ...]]:
+        """Nothing: the operating system does not tell when it has taken a core away."""
+        return {}
+
     def load(self, task: Task, component: str) -> None:
         tenancy = _Tenancy(task, self._components[component])
         self._tenancies[task.name] = tenancy

@@ -1,0 +1,186 @@
+"""The program that holds one OpenCL device: loads and launches come in over a socket.
+
+It runs in an interpreter of its own, because a driver is foreign code and a bundle holds
+foreign kernels: whatever they do, the front and the other components go on. One context holds
+all bundles, so that kernels of different models share the device. Messages are JSON; tensors
+travel in one shared memory for each task, whose descriptor comes with the order to load.
+
+    -> {"open": {...}}                        <- {"opened": name} | {"unusable": text}
+    -> {"load": {...}} and a descriptor       <- {"task", "loaded"} | {"task", "unloadable"}
+    -> {"run": [places], "task"}              <- {"task", "done", ...} | {"task", "invalid"}
+                                                 | {"task", "failed"}
+    -> {"unload": task}
+    -> {"limit": {"width", "duty"}}
+                                              <- {"pause_s": seconds}, after each pause
+                                              <- {"hung": {"task", "kernel", "after_s"}}
+
+Threads: this one receives, and queues critical kernels itself; one waits for their ends; one
+launches best-effort kernels; one loads; one watches for kernels that hang.
+"""
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pyopencl as cl
+
+from cotenant.core.clock import MonotonicClock
+from cotenant.core.errors import CotenantError
+from cotenant.device.arena import MESSAGE_BYTES, Arena
+from cotenant.device.base import Allowance
+from cotenant.device.bundle import read_bundle
+from cotenant.device.cpu.scheduling import Rung, enter_critical
+from cotenant.device.opencl.best_effort import BestEffortSide
+from cotenant.device.opencl.board import Board, Shared
+from cotenant.device.opencl.critical import CriticalSide
+from cotenant.device.opencl.pause import PauseWord
+from cotenant.device.opencl.place import Place, open_place
+from cotenant.device.opencl.queues import Queues, open_queues
+from cotenant.device.opencl.ready import views
+from cotenant.device.opencl.resident import Resident
+from cotenant.device.opencl.rule import from_values
+from cotenant.device.opencl.tenant import Answer, Message, Order, Tenant
+from cotenant.device.opencl.watchdog import Watchdog
+from cotenant.device.sharing import DeviceView, Form, Sharing
+
+_LOOK_EVERY_S = 0.1
+_SWITCH_S = 0.0005
+"""How long a thread may keep the interpreter from one that launches critical work."""
+
+
+class _Loading(NamedTuple):
+    order: dict[str, Any]
+    arena: Arena
+
+
+class _Machine:
+    """One device with all that runs on it."""
+
+    def __init__(self, place: Place, rule: Sharing, answer: Answer) -> None:
+        self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
+        word = PauseWord(place)
+        view = DeviceView(place.width, place.device.max_work_group_size)
+        self._board = Board(Shared(view, word, rule.pauses, self._clock))
+        self._queues: Queues = open_queues(place, rule.critical_first)
+        self._never = PauseWord(place)
+        self._critical = CriticalSide(self._queues.critical, self._board, self._clock, answer)
+        self._best_effort = BestEffortSide(
+            self._queues.best_effort, self._board, word, rule, self._clock, answer
+        )
+        self._tenants: dict[str, Tenant] = {}
+        self._loading: queue.SimpleQueue[_Loading] = queue.SimpleQueue()
+
+    def start_loading(self) -> None:
+        """To be called before the calling thread takes a class above the ordinary."""
+        threading.Thread(target=self._load_all, daemon=True).start()
+
+    def start(self) -> None:
+        for run in (self._critical.run, self._best_effort.run, self._watch):
+            threading.Thread(target=run, daemon=True).start()
+
+    def run(self, task: str, places: list[Any]) -> None:
+        tenant, start_s = self._tenants[task], self._clock.now()
+        if tenant.critical:
+            self._board.arrive(task)
+        order = Order(tenant, tenant.arena.read(places), places, start_s)
+        (self._critical.launch if tenant.critical else self._best_effort.submit)(order)
+
+    def load(self, order: dict[str, Any], arena: Arena) -> None:
+        self._loading.put(_Loading(order, arena))
+
+    def unload(self, task: str) -> None:
+        self._board.forget(task)
+        self._tenants.pop(task, None)
+
+    def limit(self, width: int, duty: float) -> None:
+        self._board.allowance = Allowance(width, duty)
+
+    def _load_all(self) -> None:
+        while True:
+            order, arena = self._loading.get()
+            try:
+                self._answer({"task": order["task"], "loaded": self._load(order, arena)})
+            except (CotenantError, cl.Error, OSError) as error:
+                self._answer({"task": order["task"], "unloadable": str(error)})
+
+    def _load(self, order: dict[str, Any], arena: Arena) -> Message:
+        critical, place = order["critical"], self._queues.loading
+        resident = Resident(read_bundle(Path(order["bundle"]), "opencl"), place)
+        forms = frozenset[Form]() if critical else self._rule.forms
+        about = views(resident, place, self._board, self._never, forms)
+        self._tenants[order["task"]] = Tenant(order["task"], critical, resident, about, arena)
+        if critical:
+            self._board.expect(order["task"], order["period_s"])
+        return {
+            "inputs": [(one.name, one.dtype, one.shape) for one in resident.inputs],
+            "outputs": [(one.name, one.dtype, one.shape) for one in resident.outputs],
+            "fallbacks": resident.fallbacks,
+        }
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        dog = Watchdog(self._board.critical, self._board.best_effort)
+        hung = dog.watch(self._clock.now, lambda: pause.wait(_LOOK_EVERY_S))
+        self._answer({"hung": hung._asdict()})
+
+
+def serve(channel_fd: int) -> None:
+    """Serve until the other side closes the socket."""
+    # Ctrl-C in a terminal reaches every process of the group; the front decides when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH_S)
+    channel = socket.socket(fileno=channel_fd)
+    sending = threading.Lock()
+
+    def answer(message: Message) -> None:
+        try:
+            with sending:
+                channel.send(orjson.dumps(message))
+        except OSError:  # the front is gone, and with it the reason to be here
+            os._exit(0)
+
+    machine: _Machine | None = None
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
+        if not message:
+            os._exit(0)  # whatever the device is doing
+        order = orjson.loads(message)
+        if "open" in order:
+            machine = _open(order["open"], answer)
+        elif machine is None:
+            continue
+        elif "run" in order:
+            machine.run(order["task"], order["run"])
+        elif "load" in order:
+            machine.load(order["load"], Arena(descriptors[0]))
+        elif "unload" in order:
+            machine.unload(order["unload"])
+        else:
+            machine.limit(**order["limit"])
+
+
+def _open(order: dict[str, Any], answer: Answer) -> _Machine | None:
+    try:
+        place = open_place(order["device"])
+        machine = _Machine(place, from_values(order["rule"]), answer)
+    except (CotenantError, cl.Error) as error:
+        answer({"unusable": str(error)})
+        return None
+    machine.start_loading()
+    if order["isolated"]:
+        # The threads of a device that is a processor were made before, in the ordinary class:
+        # those that launch must not stand behind them.
+        enter_critical(Rung(order["rung"]), 1)
+    machine.start()
+    answer({"opened": place.name})
+    return machine
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
