@@ -26,9 +26,7 @@ Tell = Callable[[str, int, int], None]
 def models_of(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
     """References of all models of these scenarios, each once."""
     return tuple(
-        dict.fromkeys(
-            task.model for scenario in scenarios for task in scenario.workload.tasks
-        )
+        dict.fromkeys(task.model for scenario in scenarios for task in scenario.workload.tasks)
     )
 
 
@@ -48,11 +46,25 @@ def found_bundle(model: str, folder: Path, target: str) -> Path:
     return path
 
 
+def require_compiler() -> None:
+    """Whether there is a compiler at all.
+
+    Raises:
+        Unsupported: it is not installed.
+    """
+    try:
+        importlib.import_module("cotenant.compiler.lower")
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"compiling needs {error.name!r}, which is not installed; run: "
+            "pip install 'cotenant[compile]', or name a folder of bundles with --bundles"
+        ) from error
+
+
 def made_bundle(model: str, target: str, tell: Tell) -> Path:
     """The bundle of a model in the cache; it is compiled first if it is not there.
 
     Raises:
-        Unsupported: the compiler is not installed.
         CotenantError: the model cannot be compiled; the message says why.
     """
     path = resolve_model(model)
@@ -63,13 +75,7 @@ def made_bundle(model: str, target: str, tell: Tell) -> Path:
     folder = cache_folder() / "bundles" / f"{model.removeprefix('zoo:')}-{key}"
     if _whole(folder, chosen):
         return folder
-    try:
-        lower = importlib.import_module("cotenant.compiler.lower").lower
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            f"compiling {model!r} needs {error.name!r}, which is not installed; run: "
-            "pip install 'cotenant[compile]', or name a folder of bundles with --bundles"
-        ) from error
+    lower = importlib.import_module("cotenant.compiler.lower").lower
     cache = UnitCache(cache_folder() / "kernels")
     program = lower(path, chosen, shapes={}, batch=1, cache=cache, tell=tell)
     write_bundle(program, f"{model} sha256:{digest}", chosen, folder)

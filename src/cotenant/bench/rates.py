@@ -38,7 +38,9 @@ class RateScale(NamedTuple):
 
 def open_loop(scenario: Scenario) -> tuple[Task, ...]:
     """The critical tasks with a rate."""
-    return tuple(task for task in scenario.critical if isinstance(task.arrivals, Periodic | Poisson))
+    return tuple(
+        task for task in scenario.critical if isinstance(task.arrivals, Periodic | Poisson)
+    )
 
 
 def factor_for(scenario: Scenario, alone_s: Mapping[str, float]) -> float:

@@ -1,7 +1,7 @@
 """What a run has seen goes in line by line; `records.jsonl` is the only thing reports read.
 
-The first line is the header. Every other line is one of `Phase`, `Observation`, `Memory`
-or `Kill`, told apart by its `kind`. A phase is written with all of its observations once
+The first line is the header. Every other line is one of `Phase`, `Observation`, `Memory`,
+`Kill` or `Pause`, told apart by its `kind`. A phase is written with all of its observations once
 it has ended, so a run that was broken off leaves only whole phases behind.
 """
 
@@ -82,8 +82,18 @@ class Kill(NamedTuple):
     """The server's own count, once it was back."""
 
 
-Line = Phase | Observation | Memory | Kill
-_KINDS = {"phase": Phase, "request": Observation, "memory": Memory, "kill": Kill}
+class Pause(NamedTuple):
+    """One pause of best-effort work on an elastic device, as the server tells it."""
+
+    scenario: str
+    policy: str
+    round: int
+    pause_s: float
+    """From the flag until the device was free."""
+
+
+Line = Phase | Observation | Memory | Kill | Pause
+_KINDS = {"phase": Phase, "request": Observation, "memory": Memory, "kill": Kill, "pause": Pause}
 _NAMES = {noun: kind for kind, noun in _KINDS.items()}
 
 
@@ -95,6 +105,7 @@ class Records(NamedTuple):
     observations: tuple[Observation, ...]
     memory: tuple[Memory, ...]
     kills: tuple[Kill, ...]
+    pauses: tuple[Pause, ...] = ()
 
 
 class RecordWriter:
@@ -157,6 +168,7 @@ def read_records(path: Path) -> Records:
         tuple(found[Observation]),
         tuple(found[Memory]),
         tuple(found[Kill]),
+        tuple(found[Pause]),
     )
 
 

@@ -38,6 +38,20 @@ class Lane(NamedTuple):
     restarts: int
 
 
+class Pauses(NamedTuple):
+    """What the server says about pauses of best-effort work on elastic components."""
+
+    total: int
+    """How many there were since it started."""
+    last_s: tuple[float, ...]
+    """The latest ones, oldest first; earlier ones are forgotten."""
+
+    def since(self, total: int) -> tuple[float, ...]:
+        """Those that came after the first so many, as far as they are remembered."""
+        later = self.total - total
+        return self.last_s[-later:] if later > 0 else ()
+
+
 class Server:
     """One server under one policy."""
 
@@ -114,6 +128,13 @@ class Server:
             one["task"]: Lane(one["task"], one["state"], one["pid"], one["restarts"])
             for one in answer["lanes"]
         }
+
+    def pauses(self) -> Pauses:
+        """Pauses so far; none where no component can pause anything."""
+        answer = self.ask("/v2/cotenant/pauses")
+        if answer is None:
+            return Pauses(0, ())
+        return Pauses(int(answer["total"]), tuple(map(float, answer["last_s"])))
 
     def inference_time(self, task: str) -> tuple[int, float] | None:
         """Executions so far and seconds spent in them, where the server keeps statistics."""

@@ -81,9 +81,7 @@ SUITES: Mapping[str, Suite] = {
             (
                 _scenario("disb-a", _critical("vgg19", _uniform(100.0)), _best_effort("resnet50")),
                 _scenario("disb-b", _critical("vgg19", _CLOSED), _best_effort("resnet50")),
-                _scenario(
-                    "disb-c", _critical("vgg19", _uniform(100.0)), *map(_best_effort, _FIVE)
-                ),
+                _scenario("disb-c", _critical("vgg19", _uniform(100.0)), *map(_best_effort, _FIVE)),
                 _scenario(
                     "disb-d",
                     *(_critical(model, _uniform(20.0)) for model in _FIVE),
@@ -97,7 +95,9 @@ SUITES: Mapping[str, Suite] = {
             ),
             (
                 "ResNet-50 stands for ResNet-152, the zoo's largest for the published one",
-                "the five models of C, D and E are " + ", ".join(_FIVE) + ": the nearest of the zoo",
+                "the five models of C, D and E are "
+                + ", ".join(_FIVE)
+                + ": the nearest of the zoo",
             ),
         ),
     )
