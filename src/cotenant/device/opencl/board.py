@@ -14,6 +14,7 @@ from cotenant.device.base import Allowance
 from cotenant.device.opencl.flights import Flights
 from cotenant.device.opencl.foresight import Foresight
 from cotenant.device.opencl.pause import PauseWord
+from cotenant.device.opencl.workers import Workers
 from cotenant.device.sharing import DeviceView, KernelView, Moment
 
 
@@ -22,6 +23,7 @@ class Shared(NamedTuple):
 
     device: DeviceView
     word: PauseWord
+    workers: Workers
     pauses: bool
     clock: Clock
 
@@ -30,7 +32,7 @@ class Board:
     """One for each device; every method may be called from any thread."""
 
     def __init__(self, shared: Shared) -> None:
-        self._device, self._word, self._pauses, self._clock = shared
+        self._device, self._word, self._workers, self._pauses, self._clock = shared
         self._changed = threading.Condition()
         self._arriving = 0
         """Critical requests that have come and whose kernels are not yet queued."""
@@ -59,6 +61,7 @@ class Board:
                 self._word.set()
                 if self._occupied and self._flagged_s is None and len(self.best_effort):
                     self._flagged_s = self._clock.now()
+            self._workers.serve(critical=True)
             self._arriving += 1
         self._foresights[seat].arrived(self._clock.now())
 
@@ -69,8 +72,9 @@ class Board:
             self._changed.notify_all()
 
     def ended(self) -> None:
-        """Critical work has ended."""
+        """A critical inference has ended."""
         with self._changed:
+            self._workers.serve(critical=self.busy)
             self._changed.notify_all()
 
     @property

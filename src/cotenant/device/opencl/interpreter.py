@@ -49,9 +49,12 @@ from cotenant.device.opencl.resident import Resident
 from cotenant.device.opencl.rule import from_values
 from cotenant.device.opencl.tenant import Answer, Message, Order, Tenant
 from cotenant.device.opencl.watchdog import Watchdog
+from cotenant.device.opencl.workers import Workers, with_threads
 from cotenant.device.sharing import DeviceView, Form, Sharing
 
 _LOOK_EVERY_S = 0.1
+_LAUNCHING = 64
+"""Order of the threads that launch, among critical ones."""
 _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter from one that launches critical work."""
 
@@ -64,11 +67,11 @@ class _Loading(NamedTuple):
 class _Machine:
     """One device with all that runs on it."""
 
-    def __init__(self, place: Place, rule: Sharing, answer: Answer) -> None:
+    def __init__(self, place: Place, rule: Sharing, workers: Workers, answer: Answer) -> None:
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         word = PauseWord(place)
         view = DeviceView(place.width, place.device.max_work_group_size)
-        self._board = Board(Shared(view, word, rule.pauses, self._clock))
+        self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
         self._never = PauseWord(place)
         self._critical = CriticalSide(self._queues.critical, self._board, self._clock, answer)
@@ -176,16 +179,18 @@ def serve(channel_fd: int) -> None:
 
 def _open(order: dict[str, Any], answer: Answer) -> _Machine | None:
     try:
-        place = open_place(order["device"])
-        machine = _Machine(place, from_values(order["rule"]), answer)
+        place, threads = with_threads(lambda: open_place(order["device"]))
+        isolated, rung = order["isolated"], Rung(order["rung"])
+        moved = isolated and place.device.type & cl.device_type.CPU
+        workers = Workers(threads if moved else frozenset(), rung)
+        machine = _Machine(place, from_values(order["rule"]), workers, answer)
     except (CotenantError, cl.Error) as error:
         answer({"unusable": str(error)})
         return None
     machine.start_loading()
-    if order["isolated"]:
-        # The threads of a device that is a processor were made before, in the ordinary class:
-        # those that launch must not stand behind them.
-        enter_critical(Rung(order["rung"]), 1)
+    if isolated:
+        # Those that launch must not stand behind the threads of a device that is a processor.
+        enter_critical(rung, _LAUNCHING)
     machine.start()
     answer({"opened": place.name})
     return machine
