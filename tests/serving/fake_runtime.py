@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -129,6 +129,9 @@ class FakeRuntime:
 
     def lane_restarts(self, task: str) -> int:
         return 3
+
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        return {"gpu0": [0.001, 0.003], "idle": []}
 
     async def drain(self, timeout_s: float) -> bool:
         self._draining = True

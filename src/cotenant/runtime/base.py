@@ -1,6 +1,6 @@
 """What the server asks of a running machine: this interface, and the nouns it speaks in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -81,6 +81,9 @@ class Runtime(Protocol):
 
     def lane_restarts(self, task: str) -> int:
         """How often the task's lane has died and been restarted."""
+
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        """Of each elastic component, its last times from the flag until it was free."""
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new, let the rest end; false if some had to be cut off."""

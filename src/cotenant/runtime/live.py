@@ -6,7 +6,7 @@ arrives, when a device has something to say, and when a time it asked for has co
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from cotenant.core.errors import (
     NotReady,
     ShuttingDown,
 )
-from cotenant.core.hardware import allowed_cores
 from cotenant.core.model import Signature
 from cotenant.core.record import Record
 from cotenant.core.request import Answer, Tensors
@@ -25,13 +24,12 @@ from cotenant.core.task import Task
 from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.device.base import Event, Failed, Isolation, Loaded, LoadFailed
-from cotenant.device.cpu.device import CpuDevice
 from cotenant.device.cpu.scheduling import Rung, best_rung, enter_front
-from cotenant.graph.paths import model_files_apart
 from cotenant.policy import check_policy, policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
 from cotenant.runtime.coordinator import Coordinator
 from cotenant.runtime.guard import Guard
+from cotenant.runtime.hardware import housed, open_hardware
 
 _log = logging.getLogger("cotenant")
 
@@ -54,14 +52,7 @@ class LiveRuntime:
         self._clock = clock or MonotonicClock()
         self._guard = Guard()
         self._rung = best_rung()
-        cores = {one.name: one.cores for one in workload.components}
-        self._device = CpuDevice(
-            cores or {"cpu": allowed_cores()},
-            model_files_apart,
-            self._rung,
-            self._policy.isolation,
-            self._policy.spinning,
-        )
+        self._device = open_hardware(workload.components, self._policy, self._rung)
         try:
             check_policy(self._policy, self._device.components)
         except CotenantError:
@@ -106,6 +97,7 @@ class LiveRuntime:
 
         Raises:
             ModelError: a task cannot be served; nothing of the machine stays behind.
+            WorkloadError: no component runs its kind of model.
         """
         weak = self._policy.isolation is Isolation.CLASSES and self._rung is not Rung.FIFO_IDLE
         _log.log(
@@ -209,6 +201,9 @@ class LiveRuntime:
         _, restarts = self._device.lanes().get(task, (None, 0))
         return restarts
 
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        return self._device.pauses_s()
+
     async def drain(self, timeout_s: float) -> bool:
         self._draining = True
         if not self._waiting:
@@ -284,6 +279,7 @@ class LiveRuntime:
         )
 
     async def _load(self, task: Task, version: str) -> None:
+        task = housed(task, self._device.components)
         loading: asyncio.Future[None] = self._loop.create_future()
         self._loads[task.name] = loading
         place = self._coordinator.add(task)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,6 +17,7 @@ _RATIOS = (0.9, 1.0, 1.03, 1.1, 1.15, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _WEIGHT = 0.05
 """How much the newest request that ran alone counts in the mean of those before."""
 _LABELS = ("model", "criticality")
+_PAUSE_QUANTILES = (0.5, 0.99)
 
 
 class _Series:
@@ -116,4 +118,13 @@ class _Now(Collector):
             slowdown = self._runtime.slowdown(name)
             if slowdown is not None:
                 ratio.add_metric(values, slowdown)
-        yield from (depth, ready, ratio, restarts)
+        pauses = GaugeMetricFamily(
+            "cotenant_pause_seconds",
+            "From a critical arrival until best-effort work had left the device, lately.",
+            labels=("component", "quantile"),
+        )
+        for component, pauses_s in self._runtime.pauses_s().items():
+            for quantile in _PAUSE_QUANTILES if pauses_s else ():
+                at = float(np.quantile(pauses_s, quantile))
+                pauses.add_metric((component, str(quantile)), at)
+        yield from (depth, ready, ratio, restarts, pauses)

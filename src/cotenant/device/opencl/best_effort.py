@@ -23,8 +23,12 @@ from cotenant.device.opencl.resident import Step
 from cotenant.device.opencl.tenant import Answer, Message, Order, done
 from cotenant.device.sharing import Form, Shard, Sharing
 
-_DEPTH = 16
-"""Launches that may stand in the queue: enough that it never runs dry between two of them."""
+_AHEAD_S = 0.001
+"""How much work may stand in the queue: enough that it does not run dry between two launches.
+
+What stands there when critical work arrives ends at once, but on a device that runs kernels
+first come, first served each of them still has to wait for its turn to end.
+"""
 _GLANCE_S = 0.001
 """How long to wait when the rule wants to, and nothing runs whose end could be waited for."""
 
@@ -33,9 +37,15 @@ class BestEffortSide:
     """`submit` from any thread; `run` in a thread of its own."""
 
     def __init__(
-        self, place: Place, board: Board, word: PauseWord, rule: Sharing, clock: Clock,
+        self,
+        place: Place,
+        board: Board,
         answer: Answer,
-    ) -> None:  # fmt: skip
+        *,
+        word: PauseWord,
+        rule: Sharing,
+        clock: Clock,
+    ) -> None:
         self._place = place
         self._board = board
         self._word = word
@@ -57,9 +67,9 @@ class BestEffortSide:
             try:
                 answer = self._served(order)
             except InvalidRequest as error:
-                answer = {"task": order.tenant.task, "invalid": str(error)}
+                answer = {"seat": order.tenant.seat, "invalid": str(error)}
             except cl.Error as error:
-                answer = {"task": order.tenant.task, "failed": str(error)}
+                answer = {"seat": order.tenant.seat, "failed": str(error)}
             self._tell(self._board.vacate())
             self._answer(answer)
 
@@ -104,7 +114,7 @@ class BestEffortSide:
         """Launch what the rule says, or wait as it says."""
         step, view = order.tenant.resident.steps[number], order.tenant.views[number]
         head = self._board.best_effort.head()
-        if head is not None and len(self._board.best_effort) >= _DEPTH:
+        if head is not None and self._board.best_effort.expected_s() >= _AHEAD_S:
             head.launched.event.wait()
             return
         shard = self._rule.next_shard(self._board.moment(view, ledger.done))
@@ -115,21 +125,25 @@ class BestEffortSide:
         if not ledger.may(shard.form):
             self._settle(order, ledger)
             return
-        event = self._launch(step, shard, ledger)
-        self._board.best_effort.add(Launched(order.tenant.task, view, event))
+        counter, tiles = ledger.counter, ledger.launch(shard.form, shard.tiles)
+        event = self._launch(step, shard, tiles, counter)
+        part = len(tiles) / step.kernel.tiles
+        self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
         self._place.queue.flush()
         self._throttle(event)
 
-    def _launch(self, step: Step, shard: Shard, ledger: Ledger) -> cl.Event:
-        place, counter = self._place, ledger.counter
-        tiles = ledger.launch(shard.form, shard.tiles)
+    def _launch(self, step: Step, shard: Shard, tiles: range, counter: int) -> cl.Event:
+        """`counter` is what stands in the step's counter now."""
+        place = self._place
         if shard.form is Form.PLAIN:
             return launch_plain(place, step.kernel, step.arguments)
         width = max(1, min(shard.width, len(tiles)))
         if shard.form is Form.STATIC:
             return launch_static(place, step.kernel, step.arguments, tiles, width)
         if counter != tiles.start:
-            cl.enqueue_fill_buffer(place.queue, step.progress, np.uint32(tiles.start), 0, 4)
+            cl.enqueue_fill_buffer(
+                place.queue, step.progress, np.array([tiles.start], np.uint32), 0, 4
+            )
         return launch_preemptive(
             place,
             step.kernel,

@@ -14,6 +14,7 @@ from cotenant.device.base import Allowance
 from cotenant.device.opencl.flights import Flights
 from cotenant.device.opencl.foresight import Foresight
 from cotenant.device.opencl.pause import PauseWord
+from cotenant.device.opencl.workers import Workers
 from cotenant.device.sharing import DeviceView, KernelView, Moment
 
 
@@ -22,6 +23,7 @@ class Shared(NamedTuple):
 
     device: DeviceView
     word: PauseWord
+    workers: Workers
     pauses: bool
     clock: Clock
 
@@ -30,11 +32,11 @@ class Board:
     """One for each device; every method may be called from any thread."""
 
     def __init__(self, shared: Shared) -> None:
-        self._device, self._word, self._pauses, self._clock = shared
+        self._device, self._word, self._workers, self._pauses, self._clock = shared
         self._changed = threading.Condition()
         self._arriving = 0
         """Critical requests that have come and whose kernels are not yet queued."""
-        self._foresights: dict[str, Foresight] = {}
+        self._foresights: dict[int, Foresight] = {}
         self._flagged_s: float | None = None
         """When best-effort work on the device was asked to stop; `None` once it has."""
         self._occupied = False
@@ -45,24 +47,23 @@ class Board:
 
     # --- the critical side -----------------------------------------------------------------
 
-    def expect(self, task: str, period_s: float | None) -> None:
+    def expect(self, seat: int, period_s: float | None) -> None:
         """A critical task is there; its period where it is known."""
-        self._foresights = {**self._foresights, task: Foresight(period_s)}
+        self._foresights = {**self._foresights, seat: Foresight(period_s)}
 
-    def forget(self, task: str) -> None:
-        self._foresights = {
-            name: one for name, one in self._foresights.items() if name != task
-        }
+    def forget(self, seat: int) -> None:
+        self._foresights = {other: one for other, one in self._foresights.items() if other != seat}
 
-    def arrive(self, task: str) -> None:
+    def arrive(self, seat: int) -> None:
         """A critical request has come: hold best-effort work."""
         with self._changed:
             if self._pauses:
                 self._word.set()
                 if self._occupied and self._flagged_s is None and len(self.best_effort):
                     self._flagged_s = self._clock.now()
+            self._workers.serve(critical=True)
             self._arriving += 1
-        self._foresights[task].arrived(self._clock.now())
+        self._foresights[seat].arrived(self._clock.now())
 
     def launched(self) -> None:
         """All kernels of an arrival stand in the device's queue."""
@@ -71,8 +72,9 @@ class Board:
             self._changed.notify_all()
 
     def ended(self) -> None:
-        """Critical work has ended."""
+        """A critical inference has ended."""
         with self._changed:
+            self._workers.serve(critical=self.busy)
             self._changed.notify_all()
 
     @property
@@ -137,6 +139,6 @@ class Board:
         )
 
 
-def _first(foresights: Mapping[str, Foresight], now_s: float) -> float | None:
+def _first(foresights: Mapping[int, Foresight], now_s: float) -> float | None:
     known = (one.next_s(now_s) for one in foresights.values())
     return min((next_s for next_s in known if next_s is not None), default=None)

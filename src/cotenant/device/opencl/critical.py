@@ -33,20 +33,20 @@ class CriticalSide:
 
     def launch(self, order: Order) -> None:
         """Queue a whole inference; the board was told of its arrival before."""
-        task, resident, place = order.tenant.task, order.tenant.resident, self._place
+        tenant, place = order.tenant, self._place
         try:
-            resident.check(order.inputs)
-            copies = resident.feed(place.queue, order.inputs)
-            for step, view in zip(resident.steps, order.tenant.views, strict=True):
+            tenant.resident.check(order.inputs)
+            copies = tenant.resident.feed(place.queue, order.inputs)
+            for step, view in zip(tenant.resident.steps, tenant.views, strict=True):
                 event = launch_plain(place, step.kernel, step.arguments)
-                self._board.critical.add(Launched(task, view, event))
-            outputs, fetched = resident.fetch(place.queue)
+                self._board.critical.add(Launched(tenant.task, view, event))
+            outputs, fetched = tenant.resident.fetch(place.queue)
             place.queue.flush()
         except InvalidRequest as error:
-            self._answer({"task": task, "invalid": str(error)})
+            self._answer({"seat": tenant.seat, "invalid": str(error)})
             return
         except cl.Error as error:
-            self._answer({"task": task, "failed": str(error)})
+            self._answer({"seat": tenant.seat, "failed": str(error)})
             return
         finally:
             self._board.launched()
@@ -64,6 +64,6 @@ class CriticalSide:
             end_s = self._clock.now()
             message = done(order, ending.outputs, end_s, end_s - order.start_s)
         except cl.Error as error:
-            message = {"task": order.tenant.task, "failed": str(error)}
+            message = {"seat": order.tenant.seat, "failed": str(error)}
         self._board.ended()
         self._answer(message)

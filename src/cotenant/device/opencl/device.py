@@ -5,6 +5,7 @@ because a kernel hangs, whatever was in flight fails, and it is started and load
 components notice nothing.
 """
 
+import itertools
 import logging
 import os
 import queue
@@ -80,6 +81,9 @@ class OpenClDevice:
             for name, number in numbers.items()
         }
         self._tenancies: dict[str, _Tenancy] = {}
+        self._seats: dict[int, _Tenancy] = {}
+        """Tenancies by the number of their last load."""
+        self._numbers = itertools.count(1)
         self._started: queue.SimpleQueue[tuple[_Site, Apart | CotenantError]] = queue.SimpleQueue()
         self._events: list[Event] = []
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -116,7 +120,7 @@ class OpenClDevice:
             return
         site.tenancies[task.name] = tenancy
         if site.opened and site.apart is not None:
-            tenancy.load(site.apart)
+            self._seat(tenancy, site.apart)
         elif not site.starting:
             self._start(site)
 
@@ -125,8 +129,8 @@ class OpenClDevice:
         tenancy.close()
         site = tenancy.site
         site.tenancies.pop(task, None)
-        if site.apart is not None:
-            site.apart.send({"unload": task})
+        if self._seats.pop(tenancy.seat, None) is not None and site.apart is not None:
+            site.apart.send({"unload": tenancy.seat})
 
     def launch(self, task: str, requests: Sequence[Request], segment: int) -> None:
         tenancy = self._tenancies[task]
@@ -136,7 +140,7 @@ class OpenClDevice:
             return  # it has just died; `poll` said so, or is about to
         inputs = [request.inputs or {} for request in requests]
         places = arena.write({name: [one[name] for one in inputs] for name in inputs[0]})
-        apart.send({"run": places, "task": task})
+        apart.send({"run": places, "seat": tenancy.seat})
 
     def limit(self, component: str, allowance: Allowance) -> None:
         site = self._sites[component]
@@ -201,6 +205,11 @@ class OpenClDevice:
                 self._selector.register(apart.channel, selectors.EVENT_READ, site)
                 apart.send({"open": {**self._open, "device": site.number}})
 
+    def _seat(self, tenancy: "_Tenancy", apart: Apart) -> None:
+        self._seats.pop(tenancy.seat, None)
+        tenancy.load(apart, next(self._numbers))
+        self._seats[tenancy.seat] = tenancy
+
     def _give_up(self, site: "_Site", error: CotenantError) -> None:
         self._drop(site)
         for task in site.tenancies:
@@ -226,7 +235,7 @@ class OpenClDevice:
                 site.opened = True
                 site.apart.send({"limit": site.allowance._asdict()})
                 for tenancy in site.tenancies.values():
-                    tenancy.load(site.apart)
+                    self._seat(tenancy, site.apart)
             elif "unusable" in message:
                 error = DeviceError(f"component {site.component.name!r}: {message['unusable']}")
                 self._give_up(site, error)
@@ -237,10 +246,10 @@ class OpenClDevice:
 
     def _hear_of(self, message: dict[str, Any], events: list[Event]) -> None:
         """A message about one task, which may have been unloaded since."""
-        task = message["task"]
-        tenancy = self._tenancies.get(task)
-        if tenancy is None or tenancy.arena is None:
+        tenancy = self._seats.get(message["seat"])
+        if tenancy is None:
             return
+        task = tenancy.task.name
         if "loaded" in message:
             for kernel, log in message["loaded"]["fallbacks"].items():
                 _log.warning("task %r: kernel %r cannot pause here: %s", task, kernel, log)
@@ -290,7 +299,9 @@ class OpenClDevice:
                 events.append(Failed(task, lost, lane_lost=True))
             elif site.deaths >= len(_BACKOFF_S):
                 del site.tenancies[task]
-                events.append(LoadFailed(task, ModelError(f"task {task!r}: component {name!r} {what}")))
+                events.append(
+                    LoadFailed(task, ModelError(f"task {task!r}: component {name!r} {what}"))
+                )
         site.deaths += 1
         if site.tenancies:
             self._start(site)
@@ -333,15 +344,18 @@ class _Tenancy:
         self.loaded = False
         self.restarts = 0
         self.hangs = 0
+        self.seat = 0
+        """Number of its last load; they start from 1."""
 
-    def load(self, apart: Apart) -> None:
+    def load(self, apart: Apart, seat: int) -> None:
         """In new memory: what is left of an interpreter that died must not write into it."""
         self.close()
-        self.arena = Arena.create()
+        self.seat, self.arena = seat, Arena.create()
         arrivals = self.task.arrivals
         order = {
+            "seat": seat,
             "task": self.task.name,
-            "bundle": self.task.model,
+            "bundle": str(Path(self.task.model).expanduser()),
             "critical": self.task.critical,
             "period_s": 1.0 / arrivals.rate_rps if isinstance(arrivals, Periodic) else None,
         }
@@ -359,7 +373,8 @@ class _Tenancy:
 
 def _refusal(task: Task) -> CotenantError | None:
     """Why a task cannot be on an OpenCL device at all."""
-    if not Path(task.model).expanduser().is_dir():
+    path = Path(task.model).expanduser()
+    if task.model.startswith(("zoo:", "python:")) or path.is_file() or path.suffix == ".onnx":
         return ModelError(
             f"task {task.name!r}: an OpenCL component runs bundles, and {task.model!r} is none; "
             f"run: cotenant compile {task.model} --target opencl -o {task.name}.bundle, "

@@ -19,6 +19,13 @@ class Launched(NamedTuple):
     task: str
     kernel: KernelView
     event: cl.Event
+    part: float = 1.0
+    """How much of the kernel's tiles."""
+
+    @property
+    def expected_s(self) -> float:
+        """Its time alone; nothing, where that is unknown."""
+        return (self.kernel.alone_s or 0.0) * self.part
 
 
 class Head(NamedTuple):
@@ -53,6 +60,12 @@ class Flights:
         with self._lock:
             self._forget_ended()
             return len(self._launched)
+
+    def expected_s(self) -> float:
+        """Time alone of all that has not ended."""
+        with self._lock:
+            self._forget_ended()
+            return sum(one.expected_s for one in self._launched)
 
     def _forget_ended(self) -> None:
         ended = False

@@ -6,13 +6,15 @@ all bundles, so that kernels of different models share the device. Messages are 
 travel in one shared memory for each task, whose descriptor comes with the order to load.
 
     -> {"open": {...}}                        <- {"opened": name} | {"unusable": text}
-    -> {"load": {...}} and a descriptor       <- {"task", "loaded"} | {"task", "unloadable"}
-    -> {"run": [places], "task"}              <- {"task", "done", ...} | {"task", "invalid"}
-                                                 | {"task", "failed"}
-    -> {"unload": task}
+    -> {"load": {...}} and a descriptor       <- {"seat", "loaded"} | {"seat", "unloadable"}
+    -> {"run": [places], "seat"}              <- {"seat", "done", ...} | {"seat", "invalid"}
+                                                 | {"seat", "failed"}
+    -> {"unload": seat}
     -> {"limit": {"width", "duty"}}
                                               <- {"pause_s": seconds}, after each pause
                                               <- {"hung": {"task", "kernel", "after_s"}}
+
+A seat is the number of one load of a task: a task may be loaded again while the last one ends.
 
 Threads: this one receives, and queues critical kernels itself; one waits for their ends; one
 launches best-effort kernels; one loads; one watches for kernels that hang.
@@ -47,9 +49,12 @@ from cotenant.device.opencl.resident import Resident
 from cotenant.device.opencl.rule import from_values
 from cotenant.device.opencl.tenant import Answer, Message, Order, Tenant
 from cotenant.device.opencl.watchdog import Watchdog
+from cotenant.device.opencl.workers import Workers, with_threads
 from cotenant.device.sharing import DeviceView, Form, Sharing
 
 _LOOK_EVERY_S = 0.1
+_LAUNCHING = 64
+"""Order of the threads that launch, among critical ones."""
 _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter from one that launches critical work."""
 
@@ -62,18 +67,20 @@ class _Loading(NamedTuple):
 class _Machine:
     """One device with all that runs on it."""
 
-    def __init__(self, place: Place, rule: Sharing, answer: Answer) -> None:
+    def __init__(self, place: Place, rule: Sharing, workers: Workers, answer: Answer) -> None:
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         word = PauseWord(place)
         view = DeviceView(place.width, place.device.max_work_group_size)
-        self._board = Board(Shared(view, word, rule.pauses, self._clock))
+        self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
         self._never = PauseWord(place)
         self._critical = CriticalSide(self._queues.critical, self._board, self._clock, answer)
         self._best_effort = BestEffortSide(
-            self._queues.best_effort, self._board, word, rule, self._clock, answer
+            self._queues.best_effort, self._board, answer, word=word, rule=rule, clock=self._clock
         )
-        self._tenants: dict[str, Tenant] = {}
+        self._tenants: dict[int, Tenant] = {}
+        self._left: set[int] = set()
+        """Seats that were unloaded before they had loaded."""
         self._loading: queue.SimpleQueue[_Loading] = queue.SimpleQueue()
 
     def start_loading(self) -> None:
@@ -84,19 +91,20 @@ class _Machine:
         for run in (self._critical.run, self._best_effort.run, self._watch):
             threading.Thread(target=run, daemon=True).start()
 
-    def run(self, task: str, places: list[Any]) -> None:
-        tenant, start_s = self._tenants[task], self._clock.now()
+    def run(self, seat: int, places: list[Any]) -> None:
+        tenant, start_s = self._tenants[seat], self._clock.now()
         if tenant.critical:
-            self._board.arrive(task)
+            self._board.arrive(seat)
         order = Order(tenant, tenant.arena.read(places), places, start_s)
         (self._critical.launch if tenant.critical else self._best_effort.submit)(order)
 
     def load(self, order: dict[str, Any], arena: Arena) -> None:
         self._loading.put(_Loading(order, arena))
 
-    def unload(self, task: str) -> None:
-        self._board.forget(task)
-        self._tenants.pop(task, None)
+    def unload(self, seat: int) -> None:
+        self._board.forget(seat)
+        if self._tenants.pop(seat, None) is None:
+            self._left.add(seat)
 
     def limit(self, width: int, duty: float) -> None:
         self._board.allowance = Allowance(width, duty)
@@ -104,19 +112,23 @@ class _Machine:
     def _load_all(self) -> None:
         while True:
             order, arena = self._loading.get()
+            if order["seat"] in self._left:
+                continue
             try:
-                self._answer({"task": order["task"], "loaded": self._load(order, arena)})
+                self._answer({"seat": order["seat"], "loaded": self._load(order, arena)})
             except (CotenantError, cl.Error, OSError) as error:
-                self._answer({"task": order["task"], "unloadable": str(error)})
+                self._answer({"seat": order["seat"], "unloadable": str(error)})
 
     def _load(self, order: dict[str, Any], arena: Arena) -> Message:
         critical, place = order["critical"], self._queues.loading
         resident = Resident(read_bundle(Path(order["bundle"]), "opencl"), place)
         forms = frozenset[Form]() if critical else self._rule.forms
         about = views(resident, place, self._board, self._never, forms)
-        self._tenants[order["task"]] = Tenant(order["task"], critical, resident, about, arena)
-        if critical:
-            self._board.expect(order["task"], order["period_s"])
+        seat = order["seat"]
+        if seat not in self._left:
+            if critical:
+                self._board.expect(seat, order["period_s"])
+            self._tenants[seat] = Tenant(seat, order["task"], critical, resident, about, arena)
         return {
             "inputs": [(one.name, one.dtype, one.shape) for one in resident.inputs],
             "outputs": [(one.name, one.dtype, one.shape) for one in resident.outputs],
@@ -156,7 +168,7 @@ def serve(channel_fd: int) -> None:
         elif machine is None:
             continue
         elif "run" in order:
-            machine.run(order["task"], order["run"])
+            machine.run(order["seat"], order["run"])
         elif "load" in order:
             machine.load(order["load"], Arena(descriptors[0]))
         elif "unload" in order:
@@ -167,16 +179,18 @@ def serve(channel_fd: int) -> None:
 
 def _open(order: dict[str, Any], answer: Answer) -> _Machine | None:
     try:
-        place = open_place(order["device"])
-        machine = _Machine(place, from_values(order["rule"]), answer)
+        place, threads = with_threads(lambda: open_place(order["device"]))
+        isolated, rung = order["isolated"], Rung(order["rung"])
+        moved = isolated and place.device.type & cl.device_type.CPU
+        workers = Workers(threads if moved else frozenset(), rung)
+        machine = _Machine(place, from_values(order["rule"]), workers, answer)
     except (CotenantError, cl.Error) as error:
         answer({"unusable": str(error)})
         return None
     machine.start_loading()
-    if order["isolated"]:
-        # The threads of a device that is a processor were made before, in the ordinary class:
-        # those that launch must not stand behind them.
-        enter_critical(Rung(order["rung"]), 1)
+    if isolated:
+        # Those that launch must not stand behind the threads of a device that is a processor.
+        enter_critical(rung, _LAUNCHING)
     machine.start()
     answer({"opened": place.name})
     return machine

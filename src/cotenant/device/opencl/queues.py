@@ -1,6 +1,6 @@
 """A device goes in; the queues that its two sides and its loader launch through come out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyopencl as cl
 
@@ -36,4 +36,5 @@ def _plain(place: Place) -> cl.CommandQueue:
 
 
 def _ranked(place: Place, priority: int) -> cl.CommandQueue:
-    return cl.CommandQueue(place.context, place.device, [_PRIORITY_KHR, priority])
+    properties: Any = [_PRIORITY_KHR, priority]  # the package's types know of no list
+    return cl.CommandQueue(place.context, place.device, properties)

@@ -101,7 +101,9 @@ class Resident:
 
     def rewind(self, queue: cl.CommandQueue) -> None:
         """Queue that all counters start from nothing."""
-        cl.enqueue_fill_buffer(queue, self._counters, np.uint32(0), 0, self._counters.size)
+        cl.enqueue_fill_buffer(
+            queue, self._counters, np.zeros(1, np.uint32), 0, self._counters.size
+        )
 
     def progress(self, queue: cl.CommandQueue) -> Sequence[int]:
         """How many tiles of each step were claimed; waits for all that is queued."""

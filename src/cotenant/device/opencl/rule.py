@@ -4,7 +4,7 @@ It travels as JSON, as everything between the two does.
 """
 
 import importlib
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cotenant.core.errors import DeviceError
@@ -17,13 +17,14 @@ def as_values(rule: Sharing) -> dict[str, Any]:
     Raises:
         DeviceError: it is no frozen dataclass at the top level of a module.
     """
-    kind = type(rule)
-    if not is_dataclass(rule) or isinstance(rule, type) or kind.__qualname__ != kind.__name__:
+    kind: type[Any] = type(rule)
+    if not is_dataclass(kind) or kind.__qualname__ != kind.__name__:
         raise DeviceError(
             f"sharing rule {kind.__qualname__!r} cannot be sent to a device; make it a frozen "
             "dataclass at the top level of a module"
         )
-    return {"module": kind.__module__, "name": kind.__name__, "fields": asdict(rule)}
+    values = {field.name: getattr(rule, field.name) for field in fields(kind)}
+    return {"module": kind.__module__, "name": kind.__name__, "fields": values}
 
 
 def from_values(values: dict[str, Any]) -> Sharing:

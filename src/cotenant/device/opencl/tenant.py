@@ -16,6 +16,7 @@ Answer = Callable[[Message], None]
 class Tenant(NamedTuple):
     """A task that can be launched."""
 
+    seat: int
     task: str
     critical: bool
     resident: Resident
@@ -40,7 +41,7 @@ def done(order: Order, outputs: Mapping[str, Array], end_s: float, busy_s: float
         {name: [array] for name, array in outputs.items()}, start=end_of(order.places)
     )
     return {
-        "task": order.tenant.task,
+        "seat": order.tenant.seat,
         "done": places,
         "start_s": order.start_s,
         "end_s": end_s,

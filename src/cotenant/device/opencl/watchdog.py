@@ -36,7 +36,9 @@ class Watchdog:
     def look(self, now_s: float) -> Hung | None:
         """Who hangs, as far as is known now; of several, the one that began first."""
         heads = [side.head() for side in self._sides]
-        still = [head is not None and head == was for head, was in zip(heads, self._seen, strict=True)]
+        still = [
+            head is not None and head == was for head, was in zip(heads, self._seen, strict=True)
+        ]
         elapsed_s = 0.0 if self._asked_s is None else now_s - self._asked_s
         found: list[tuple[float, Hung]] = []
         for side, head in enumerate(heads):
