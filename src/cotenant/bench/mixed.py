@@ -27,7 +27,7 @@ from cotenant.bench.records import (
     Phase,
 )
 from cotenant.bench.scenarios import Scenario
-from cotenant.bench.servers import HOST, SERVE, Server
+from cotenant.bench.servers import HOST, SERVE, Server, later_pauses
 from cotenant.bench.watchers import LaneKill, MemorySample, killed_lane, sampled_memory
 from cotenant.core.arrivals import draw_arrivals
 from cotenant.core.errors import ExecutionError
@@ -141,7 +141,7 @@ class ScenarioRun:
         warm_up_s = self._setting.settings.warm_up_s
         before = {task.name: server.inference_time(task.name) for task in visit.tasks}
         plan = self._plan(round_number, visit, server)
-        pauses_before = server.pauses().total
+        pauses = server.pauses()
         with self._watched(visit, server) as (samples, killed):
             driven = self._setting.generator.drive(plan, self._setting.watch)
         if visit.policy == ALONE:
@@ -160,7 +160,7 @@ class ScenarioRun:
             *(Observation(*place, **seen._asdict()) for seen in driven.seen),
             *(Memory(*place, **sample._asdict()) for sample in samples),
             *(Kill(*place, **kill._asdict()) for kill in killed),
-            *(Pause(*place, pause_s) for pause_s in server.pauses().since(pauses_before)),
+            *(Pause(*place, pause_s) for pause_s in later_pauses(pauses, server.pauses())),
         ]
 
     def _plan(self, round_number: int, visit: Visit, server: Server) -> LoadPlan:

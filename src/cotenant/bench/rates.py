@@ -48,8 +48,8 @@ def factor_for(scenario: Scenario, alone_s: Mapping[str, float]) -> float:
 
     >>> from cotenant.bench.suites import SUITES
     >>> b = SUITES["mdtb"].scenarios[1]
-    >>> factor_for(b, {"critical-squeezenet": 0.3}), factor_for(b, {"critical-squeezenet": 0.01})
-    (0.1, 1.0)
+    >>> [round(factor_for(b, {"critical-squeezenet": one_s}), 3) for one_s in (0.3, 0.01)]
+    [0.1, 1.0]
     """
     offered = sum(_rate_rps(task) * alone_s[task.name] for task in open_loop(scenario))
     return 1.0 if offered <= UTILIZATION else UTILIZATION / offered

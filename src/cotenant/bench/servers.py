@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,18 +38,27 @@ class Lane(NamedTuple):
     restarts: int
 
 
-class Pauses(NamedTuple):
-    """What the server says about pauses of best-effort work on elastic components."""
+Pauses = Mapping[str, Sequence[float]]
+"""The latest pauses of best-effort work on each elastic component, oldest first."""
 
-    total: int
-    """How many there were since it started."""
-    last_s: tuple[float, ...]
-    """The latest ones, oldest first; earlier ones are forgotten."""
 
-    def since(self, total: int) -> tuple[float, ...]:
-        """Those that came after the first so many, as far as they are remembered."""
-        later = self.total - total
-        return self.last_s[-later:] if later > 0 else ()
+def later_pauses(before: Pauses, after: Pauses) -> list[float]:
+    """Pauses that came between two looks, as far as the server remembers them.
+
+    >>> later_pauses({"gpu": [3.0, 1.0]}, {"gpu": [1.0, 2.0, 5.0], "npu": [4.0]})
+    [2.0, 5.0, 4.0]
+    """
+    later: list[float] = []
+    for component, latest_s in after.items():
+        earlier_s = before.get(component, ())
+        # Where the memory is full, the oldest have gone to make room for new ones.
+        gone = next(
+            number
+            for number in range(len(earlier_s) + 1)
+            if list(earlier_s[number:]) == list(latest_s[: len(earlier_s) - number])
+        )
+        later.extend(latest_s[len(earlier_s) - gone :])
+    return later
 
 
 class Server:
@@ -130,11 +139,9 @@ class Server:
         }
 
     def pauses(self) -> Pauses:
-        """Pauses so far; none where no component can pause anything."""
-        answer = self.ask("/v2/cotenant/pauses")
-        if answer is None:
-            return Pauses(0, ())
-        return Pauses(int(answer["total"]), tuple(map(float, answer["last_s"])))
+        """The latest pauses; none where no component can pause anything."""
+        answer = self.ask("/v2/cotenant/lanes") or {}
+        return {name: tuple(map(float, each)) for name, each in answer.get("pauses_s", {}).items()}
 
     def inference_time(self, task: str) -> tuple[int, float] | None:
         """Executions so far and seconds spent in them, where the server keeps statistics."""
