@@ -1,6 +1,5 @@
 """`cotenant bench mdtb` from options to files: one tiny run on real models, and refusals."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from click.testing import CliRunner, Result
 from cotenant.bench.report import REPORT, SUMMARY
 from cotenant.bench.suite_report import FRONTIER
 from cotenant.cli.bench import bench
+from cotenant.core.errors import DeviceError
+from cotenant.device.opencl.find import find_devices
 
 
 def called(*arguments: str | Path) -> Result:
@@ -59,9 +60,34 @@ def test_without_the_compiler_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tvm", None)
     monkeypatch.delitem(sys.modules, "cotenant.compiler.lower", raising=False)
-    if importlib.util.find_spec("pyopencl") is None:
-        pytest.skip("no OpenCL device can be looked for")
+    if not opencl_there():
+        pytest.skip("there is no OpenCL device")
     ended = called("mdtb", "--out", tmp_path / "out", "--component", "opencl")
     assert ended.exit_code == 1
     assert "compiling needs 'tvm'" in ended.output
     assert "cotenant[compile]" in ended.output
+
+
+def test_workloads_without_bundles_are_skipped_and_named(tmp_path: Path) -> None:
+    if not opencl_there():
+        pytest.skip("there is no OpenCL device")
+    (tmp_path / "bundles").mkdir()
+    out = tmp_path / "out"
+    options = ["--component", "opencl", "--bundles", tmp_path / "bundles", "--quick"]
+    ended = called("mdtb", "--out", out, *options)
+    assert ended.exit_code == 0, ended.output
+    skipped = orjson.loads((out / SUMMARY).read_bytes())["skipped"]
+    assert [one["name"] for one in skipped] == ["mdtb-a", "mdtb-b", "mdtb-c", "mdtb-d"]
+    text = (out / REPORT).read_text()
+    for one in skipped:
+        assert "cotenant compile zoo:" in one["reason"]
+        assert f"**skipped {one['name']}**: {one['reason']}" in text
+    # Nothing was measured, so nothing is promised to be met.
+    assert called("mdtb", "--out", out, *options, "--strict").exit_code == 1
+
+
+def opencl_there() -> bool:
+    try:
+        return bool(find_devices())
+    except DeviceError:
+        return False

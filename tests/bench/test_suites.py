@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.bench.bundles import found_bundle, models_of
+from cotenant.bench.bundles import found_bundle, made_bundle, models_of
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.rates import UTILIZATION, factor_for, measured_alone, open_loop, scaled
 from cotenant.bench.scenarios import POLICIES, Scenario
@@ -24,6 +24,7 @@ from cotenant.bench.suites import REFERENCE, SUITES
 from cotenant.core.errors import ModelError
 from cotenant.core.task import ClosedLoop, Criticality, Periodic, Poisson, Task
 from cotenant.core.workload import Workload
+from cotenant.device.bundle import read_bundle
 from cotenant.graph.zoo import ZOO
 from cotenant.policy import policy_by_name
 from tests.bench.conftest import FAKE
@@ -181,3 +182,24 @@ def test_pauses_of_a_phase_are_those_that_came_during_it(
     else:
         # Pauses of the same length cannot be told apart, so it may find fewer, never others.
         assert later == during[len(during) - len(later) :]
+
+
+def test_a_bundle_is_compiled_once_and_again_when_it_was_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tvm")
+    monkeypatch.setenv("COTENANT_CACHE", str(tmp_path))
+    said: list[str] = []
+
+    def tell(what: str, done: int, total: int) -> None:
+        said.append(what)
+
+    folder = made_bundle("zoo:cifarnet", "opencl", tell)
+    assert said
+    assert read_bundle(folder, "opencl").manifest.model.startswith("zoo:cifarnet sha256:")
+    said.clear()
+    assert made_bundle("zoo:cifarnet", "opencl", tell) == folder
+    assert not said
+    (folder / "manifest.json").write_text("{}")
+    assert made_bundle("zoo:cifarnet", "opencl", tell) == folder
+    assert read_bundle(folder, "opencl").manifest.target == "opencl"

@@ -95,7 +95,7 @@ def _field(axes: Axes, scenario: Mapping[str, Any], names: list[str]) -> None:
             linewidth=1.4,
             zorder=2,
         )
-    for epsilon, one in own:
+    for epsilon, one in own if len(own) > 1 else ():
         axes.annotate(
             f"ε {epsilon:g}",
             (one.slowdown, one.ratio),
