@@ -44,15 +44,17 @@ from cotenant.device.opencl.critical import CriticalSide
 from cotenant.device.opencl.pause import PauseWord
 from cotenant.device.opencl.place import Place, open_place
 from cotenant.device.opencl.queues import Queues, open_queues
-from cotenant.device.opencl.ready import views
+from cotenant.device.opencl.ready import make_ready, views
 from cotenant.device.opencl.resident import Resident
 from cotenant.device.opencl.rule import from_values
 from cotenant.device.opencl.tenant import Answer, Message, Order, Tenant
+from cotenant.device.opencl.warm import warm_apart
 from cotenant.device.opencl.watchdog import Watchdog
 from cotenant.device.opencl.workers import Workers, with_threads
 from cotenant.device.sharing import DeviceView, Form, Sharing
 
 _LOOK_EVERY_S = 0.1
+_CALM_S = 0.005
 _LAUNCHING = 64
 """Order of the threads that launch, among critical ones."""
 _SWITCH_S = 0.0005
@@ -67,13 +69,17 @@ class _Loading(NamedTuple):
 class _Machine:
     """One device with all that runs on it."""
 
-    def __init__(self, place: Place, rule: Sharing, workers: Workers, answer: Answer) -> None:
+    def __init__(
+        self, number: int, place: Place, rule: Sharing, workers: Workers, answer: Answer
+    ) -> None:
+        self._number = number
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         word = PauseWord(place)
         view = DeviceView(place.width, place.device.max_work_group_size)
         self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
-        self._never = PauseWord(place)
+        self._serving = False
+        """Critical requests have come."""
         self._critical = CriticalSide(self._queues.critical, self._board, self._clock, answer)
         self._best_effort = BestEffortSide(
             self._queues.best_effort, self._board, answer, word=word, rule=rule, clock=self._clock
@@ -95,6 +101,7 @@ class _Machine:
         tenant, start_s = self._tenants[seat], self._clock.now()
         if tenant.critical:
             self._board.arrive(seat)
+            self._serving = True
         order = Order(tenant, tenant.arena.read(places), places, start_s)
         (self._critical.launch if tenant.critical else self._best_effort.submit)(order)
 
@@ -121,9 +128,12 @@ class _Machine:
 
     def _load(self, order: dict[str, Any], arena: Arena) -> Message:
         critical, place = order["critical"], self._queues.loading
-        resident = Resident(read_bundle(Path(order["bundle"]), "opencl"), place)
         forms = frozenset[Form]() if critical else self._rule.forms
-        about = views(resident, place, self._board, self._never, forms)
+        if self._serving:
+            warm_apart(self._number, order["bundle"], forms)
+        resident = Resident(read_bundle(Path(order["bundle"]), "opencl"), place)
+        make_ready(resident, place, forms, self._calm)
+        about = views(resident, place, self._calm)
         seat = order["seat"]
         if seat not in self._left:
             if critical:
@@ -134,6 +144,11 @@ class _Machine:
             "outputs": [(one.name, one.dtype, one.shape) for one in resident.outputs],
             "fallbacks": resident.fallbacks,
         }
+
+    def _calm(self) -> None:
+        """Loading a model is nobody's urgent concern: wait while critical work is there."""
+        while self._board.busy:
+            self._board.rest(_CALM_S)
 
     def _watch(self) -> None:
         pause = threading.Event()
@@ -179,11 +194,12 @@ def serve(channel_fd: int) -> None:
 
 def _open(order: dict[str, Any], answer: Answer) -> _Machine | None:
     try:
-        place, threads = with_threads(lambda: open_place(order["device"]))
+        number, rule = order["device"], from_values(order["rule"])
+        place, threads = with_threads(lambda: open_place(number))
         isolated, rung = order["isolated"], Rung(order["rung"])
         moved = isolated and place.device.type & cl.device_type.CPU
         workers = Workers(threads if moved else frozenset(), rung)
-        machine = _Machine(place, from_values(order["rule"]), workers, answer)
+        machine = _Machine(number, place, rule, workers, answer)
     except (CotenantError, cl.Error) as error:
         answer({"unusable": str(error)})
         return None

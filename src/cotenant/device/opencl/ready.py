@@ -5,12 +5,12 @@ launched once before anybody waits for it.
 """
 
 import statistics
+from collections.abc import Callable
 
 import numpy as np
 import pyopencl as cl
 
 from cotenant.device.bundle import Array
-from cotenant.device.opencl.board import Board
 from cotenant.device.opencl.launch import launch_plain, launch_preemptive, launch_static
 from cotenant.device.opencl.pause import PauseWord
 from cotenant.device.opencl.place import Place
@@ -19,61 +19,65 @@ from cotenant.device.sharing import Form, KernelView
 
 _TIMED = 3
 """Launches whose median is the kernel's time alone."""
-_CALM_S = 0.005
 
 
-def views(
-    resident: Resident, place: Place, board: Board, never: PauseWord, forms: frozenset[Form]
-) -> tuple[KernelView, ...]:
-    """One view for each step.
+def make_ready(
+    resident: Resident,
+    place: Place,
+    forms: frozenset[Form],
+    calm: Callable[[], object] = lambda: None,
+) -> None:
+    """Launch each kernel once, plain and in these forms.
 
     Args:
-        place: with a queue that takes times.
-        board: nothing is launched here while critical work is on the device.
-        never: a pause word that nobody sets.
-        forms: those that are needed beside the plain one.
+        calm: returns when the device may be used for this.
     """
     zeros: dict[str, Array] = {
         spec.name: np.zeros(spec.shape, spec.dtype) for spec in resident.inputs
     }
     cl.wait_for_events(resident.feed(place.queue, zeros))
     resident.rewind(place.queue)
+    never = PauseWord(place)
+    for step in {step.name: step for step in resident.steps}.values():
+        calm()
+        launch_plain(place, step.kernel, step.arguments).wait()
+        if step.kernel.static is None:
+            continue
+        width = min(place.width, step.kernel.tiles)
+        if Form.STATIC in forms:
+            calm()
+            tiles = range(step.kernel.tiles)
+            launch_static(place, step.kernel, step.arguments, tiles, width).wait()
+        if Form.PREEMPTIVE in forms:
+            calm()
+            launch_preemptive(
+                place,
+                step.kernel,
+                step.arguments,
+                progress=step.progress,
+                pause=never.buffer,
+                width=width,
+            ).wait()
+
+
+def views(resident: Resident, place: Place, calm: Callable[[], object]) -> tuple[KernelView, ...]:
+    """One view for each step of a bundle that was made ready.
+
+    Args:
+        place: with a queue that takes times.
+        calm: returns when the device may be used for this.
+    """
     known: dict[str, KernelView] = {}
     for step in resident.steps:
         if step.name not in known:
-            _make_ready(step, place, board, never, forms)
-            known[step.name] = _view(step, place, board)
+            known[step.name] = _view(step, place, calm)
     return tuple(known[step.name] for step in resident.steps)
 
 
-def _make_ready(
-    step: Step, place: Place, board: Board, never: PauseWord, forms: frozenset[Form]
-) -> None:
-    if step.kernel.static is None:
-        return
-    width = min(place.width, step.kernel.tiles)
-    if Form.STATIC in forms:
-        _calm(board)
-        tiles = range(step.kernel.tiles)
-        launch_static(place, step.kernel, step.arguments, tiles, width).wait()
-    if Form.PREEMPTIVE in forms:
-        _calm(board)
-        launch_preemptive(
-            place,
-            step.kernel,
-            step.arguments,
-            progress=step.progress,
-            pause=never.buffer,
-            width=width,
-        ).wait()
-
-
-def _view(step: Step, place: Place, board: Board) -> KernelView:
-    _calm(board)
-    launch_plain(place, step.kernel, step.arguments).wait()
+def _view(step: Step, place: Place, calm: Callable[[], object]) -> KernelView:
     times_s = []
     for _ in range(_TIMED):
-        _calm(board)
+        calm()
         event = launch_plain(place, step.kernel, step.arguments)
         event.wait()
         times_s.append((event.profile.end - event.profile.start) * 1e-9)
@@ -86,9 +90,3 @@ def _view(step: Step, place: Place, board: Board) -> KernelView:
         alone_s=statistics.median(times_s),
         memory_bound=None,
     )
-
-
-def _calm(board: Board) -> None:
-    """Loading a model is nobody's urgent concern."""
-    while board.busy:
-        board.rest(_CALM_S)
