@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cotenant.device.sharing import Moment
 from cotenant.policy.sharing.miriam import KEPT, MiriamSharing, head_shard, ranked_depths
-from tests.policy.sharing.moments import beside_critical
+from tests.policy.sharing.moments import alone, beside_critical
 
 tiles = st.integers(1, 4096)
 threads = st.sampled_from([32, 64, 128, 256, 512])
@@ -99,3 +99,9 @@ def test_a_pair_is_ranked_once() -> None:
     for _ in range(3):
         ranked_depths(8, 1024, (12, 256), (64, 256), 7)
     assert ranked_depths.cache_info()[:2] == (2, 1)
+
+
+@given(moment=alone, limit=st.integers(1, 5))
+def test_what_cannot_be_called_back_is_queued_only_so_deep(moment: Moment, limit: int) -> None:
+    shard = MiriamSharing(in_flight_max=limit).next_shard(moment)
+    assert (shard is None) == (moment.in_flight >= limit)

@@ -4,9 +4,9 @@ Source: the baseline *Inter-stream Barrier* of Miriam (arXiv 2307.04339, evaluat
 the streams start together, round by round, with a barrier between two rounds.
 
 A rule decides about best-effort kernels, so it holds the best-effort side of the barrier: one
-kernel in flight, the next when that has ended. The critical side follows from the device: both
-streams are of one priority, so on a device that runs kernels first come, first served the next
-critical kernel waits for the best-effort kernel of the round.
+kernel in flight, the next when that has ended, and no priority for either stream. Where a device
+queues a whole critical inference at once, as `device/opencl` does, critical kernels do not wait
+for the round to end: this baseline is then kinder to critical work than the published one.
 """
 
 from dataclasses import dataclass

@@ -13,10 +13,11 @@ Candidates are ranked by WIScore x OScore, and the best fifth is kept:
 
 The coordinator takes shards from the head of the tree, as large as the table says, and asks
 again for what is left. There is no flag: a shard that has started runs to its end. With no
-critical work kernels run in their original form.
+critical work kernels run in their original form, one behind another.
 
 Where this follows its own reading: the tree's *shades* are block sizes, and a kernel here has
-one; the limit of OScore is not published, and is taken to be a part of the kernel's own time.
+one; the limit of OScore is not published, and is taken to be a part of the kernel's own time;
+the table's entry for a pair of kernels is worked out when the two first meet.
 """
 
 import functools
@@ -42,6 +43,8 @@ class MiriamSharing:
     Shard(form=<Form.STATIC: 'static'>, tiles=4, width=4)
     """
 
+    in_flight_max: int = 2
+    """Kernels in the queue without critical work: what stands there cannot be called back."""
     launch_s: float = 1e-5
     """Overhead of one launch."""
     overhead_max: float = 0.25
@@ -52,7 +55,7 @@ class MiriamSharing:
 
     def next_shard(self, moment: Moment) -> Shard | None:
         if moment.critical is None:
-            return whole(moment)
+            return whole(moment) if moment.in_flight < self.in_flight_max else None
         if not moment.kernel.elastic or moment.in_flight:
             return None
         depths = ranked_depths(

@@ -1,6 +1,6 @@
 """A moment goes in; the whole kernel comes out, if it is small and unlike the critical one.
 
-Source: Orion (EuroSys 2024), as far as REFERENCES has it: critical kernels launch at once; a
+Source: the gate of Orion (EuroSys 2024), in its idea: critical kernels launch at once; a
 best-effort kernel launches, untransformed,
 
     while the critical stream is idle, or

@@ -1,7 +1,7 @@
 """A moment goes in; a shard that fits beside the critical kernel, in units and in time, comes out.
 
-Source: REEF (OSDI 2022), dynamic kernel padding, as far as REFERENCES has it: while a critical
-kernel runs, best-effort blocks fill the units that it leaves over,
+Source: the padding rule of REEF (OSDI 2022), in its idea, not its code: while a critical kernel
+runs, best-effort blocks fill the units that it leaves over,
 
     width <= U - tiles(critical),   time of the shard <= time that the critical kernel has left,
 
