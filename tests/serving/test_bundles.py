@@ -1,6 +1,8 @@
 """Bundles served over REST beside an ONNX file: the same answers, records, lanes and metrics."""
 
 import importlib.util
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from cotenant.graph.zoo import zoo_path
-from tests.serving.served import Wire
+from tests.serving.served import TIMEOUT_S, Wire
 from tests.serving.test_command import _ANY, _refused, _running
 
 MODEL = "cifarnet"
@@ -64,7 +66,7 @@ def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
     (asked,), (answered,) = session.get_inputs(), session.get_outputs()
     records = tmp_path / "records.jsonl"
     arguments = (str(folder / "workload.yaml"), *_ANY, "--records", str(records))
-    with _running(*arguments) as (_, http, _grpc), Wire(http) as wire:
+    with _running(*arguments) as (command, http, _), Wire(http) as wire:
         shape = [size if isinstance(size, int) else 1 for size in asked.shape]
         for seed in range(3):
             x = np.random.default_rng(seed).standard_normal(shape, np.float32)
@@ -85,6 +87,11 @@ def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
         assert about["platform"] == "cotenant_bundle"
         refusal = wire.ask("POST", "/v2/models/rest/infer", body(asked.name, x[:, :, 1:]))
         assert refusal.status == 400
+        wire.socket.close()
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(TIMEOUT_S) == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(lanes["watch"]["pid"], 0)
     noted = [orjson.loads(line) for line in records.read_bytes().splitlines()]
     components = {one["component"] for one in noted if one["task"] == "watch"}
     assert components == {"gpu0"}
