@@ -31,6 +31,8 @@ class Served(NamedTuple):
     signature: Signature | None
     """`None` until it has loaded."""
     component: str
+    kind: str = "cpu"
+    """The component's."""
 
 
 class Runtime(Protocol):

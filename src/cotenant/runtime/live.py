@@ -47,6 +47,12 @@ class LiveRuntime:
     def __init__(
         self, workload: Workload, policy: str | None = None, clock: Clock | None = None
     ) -> None:
+        """Look what the machine has.
+
+        Raises:
+            WorkloadError: no such policy, or no component that runs a task's kind of model.
+            DeviceError: a component's device is not there.
+        """
         self._workload = workload
         self._policy = policy_by_name(policy or workload.policy)
         self._clock = clock or MonotonicClock()
@@ -55,6 +61,8 @@ class LiveRuntime:
         self._device = open_hardware(workload.components, self._policy, self._rung)
         try:
             check_policy(self._policy, self._device.components)
+            for task in workload.tasks:
+                housed(task, self._device.components)
         except CotenantError:
             self._device.close()
             raise
@@ -97,7 +105,6 @@ class LiveRuntime:
 
         Raises:
             ModelError: a task cannot be served; nothing of the machine stays behind.
-            WorkloadError: no component runs its kind of model.
         """
         weak = self._policy.isolation is Isolation.CLASSES and self._rung is not Rung.FIFO_IDLE
         _log.log(
@@ -283,7 +290,9 @@ class LiveRuntime:
         loading: asyncio.Future[None] = self._loop.create_future()
         self._loads[task.name] = loading
         place = self._coordinator.add(task)
-        self._served[task.name] = Served(task, version, State.LOADING, "", None, place.name)
+        self._served[task.name] = Served(
+            task, version, State.LOADING, "", None, place.name, place.kind
+        )
         try:
             await loading
         except CotenantError as error:

@@ -93,7 +93,9 @@ class BestEffortSide:
         outputs, fetched = resident.fetch(device)
         cl.wait_for_events([*copies, *fetched])
         end_s = self._clock.now()
-        return done(order, outputs, end_s, max(0.0, end_s - start_s - self._held_s))
+        busy_s = max(0.0, end_s - start_s - self._held_s)
+        # Behind another inference of this side it waited, and was not served.
+        return done(order._replace(start_s=start_s), outputs, end_s, busy_s)
 
     def _make_room(self) -> None:
         """If critical work has come: leave the device, and wait until it stands in the queue."""

@@ -6,7 +6,8 @@ the device's queue.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from cotenant.core.clock import Clock
@@ -72,10 +73,20 @@ class Board:
             self._changed.notify_all()
 
     def ended(self) -> None:
-        """A critical inference has ended."""
+        """A critical inference has ended, or a measurement."""
         with self._changed:
             self._workers.serve(critical=self.busy)
             self._changed.notify_all()
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """For the time of a critical kernel alone: the device as critical work finds it."""
+        with self._changed:
+            self._workers.serve(critical=True)
+        try:
+            yield
+        finally:
+            self.ended()
 
     @property
     def busy(self) -> bool:

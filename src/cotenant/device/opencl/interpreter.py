@@ -44,7 +44,7 @@ from cotenant.device.opencl.critical import CriticalSide
 from cotenant.device.opencl.pause import PauseWord
 from cotenant.device.opencl.place import Place, open_place
 from cotenant.device.opencl.queues import Queues, open_queues
-from cotenant.device.opencl.ready import make_ready, views
+from cotenant.device.opencl.ready import bandwidth, make_ready, views
 from cotenant.device.opencl.resident import Resident
 from cotenant.device.opencl.rule import from_values
 from cotenant.device.opencl.tenant import Answer, Message, Order, Tenant
@@ -78,6 +78,8 @@ class _Machine:
         view = DeviceView(place.width, place.device.max_work_group_size)
         self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
+        self._bandwidth: float | None = None
+        """Of the device; measured with the first load."""
         self._serving = False
         """Critical requests have come."""
         self._critical = CriticalSide(self._queues.critical, self._board, self._clock, answer)
@@ -133,7 +135,10 @@ class _Machine:
             warm_apart(self._number, order["bundle"], forms)
         resident = Resident(read_bundle(Path(order["bundle"]), "opencl"), place)
         make_ready(resident, place, forms, self._calm)
-        about = views(resident, place, self._calm)
+        with self._board.timing():
+            if self._bandwidth is None:
+                self._bandwidth = bandwidth(place)
+            about = views(resident, place, self._bandwidth, self._calm)
         seat = order["seat"]
         if seat not in self._left:
             if critical:

@@ -19,6 +19,9 @@ from cotenant.device.sharing import Form, KernelView
 
 _TIMED = 3
 """Launches whose median is the kernel's time alone."""
+_COPIED_BYTES = 1 << 24
+_BOUND = 0.4
+"""Part of the bandwidth of a copy from which on memory traffic counts as a kernel's limit."""
 
 
 def make_ready(
@@ -60,33 +63,64 @@ def make_ready(
             ).wait()
 
 
-def views(resident: Resident, place: Place, calm: Callable[[], object]) -> tuple[KernelView, ...]:
+def bandwidth(place: Place) -> float:
+    """Bytes a second that a copy on the device reads and writes.
+
+    Args:
+        place: with a queue that takes times.
+    """
+    flags = cl.mem_flags.READ_WRITE
+    source, target = (cl.Buffer(place.context, flags, _COPIED_BYTES) for _ in range(2))
+    start = np.zeros(1, np.uint32)
+    cl.enqueue_fill_buffer(place.queue, source, start, 0, _COPIED_BYTES)
+    times_s = []
+    for _ in range(_TIMED + 1):  # the first one touches the memory
+        event = cl.enqueue_copy(place.queue, target, source)
+        event.wait()
+        times_s.append(_lasted_s(event))
+    source.release()
+    target.release()
+    return 2 * _COPIED_BYTES / max(1e-9, min(times_s))
+
+
+def views(
+    resident: Resident, place: Place, bandwidth: float, calm: Callable[[], object]
+) -> tuple[KernelView, ...]:
     """One view for each step of a bundle that was made ready.
 
     Args:
         place: with a queue that takes times.
+        bandwidth: of the device, in bytes a second.
         calm: returns when the device may be used for this.
     """
     known: dict[str, KernelView] = {}
     for step in resident.steps:
         if step.name not in known:
-            known[step.name] = _view(step, place, calm)
+            known[step.name] = _view(step, place, bandwidth, calm)
     return tuple(known[step.name] for step in resident.steps)
 
 
-def _view(step: Step, place: Place, calm: Callable[[], object]) -> KernelView:
+def _view(step: Step, place: Place, bandwidth: float, calm: Callable[[], object]) -> KernelView:
     times_s = []
     for _ in range(_TIMED):
         calm()
         event = launch_plain(place, step.kernel, step.arguments)
         event.wait()
-        times_s.append((event.profile.end - event.profile.start) * 1e-9)
+        times_s.append(_lasted_s(event))
     x, y, z = step.kernel.block
+    alone_s = statistics.median(times_s)
+    # Every argument is read or written at least once; a kernel that does so more often, past
+    # the caches, is taken for less bound by memory than it is.
+    traffic = sum(argument.size for argument in step.arguments)
     return KernelView(
         name=step.name,
         tiles=step.kernel.tiles,
         threads=x * y * z,
         elastic=step.kernel.static is not None,
-        alone_s=statistics.median(times_s),
-        memory_bound=None,
+        alone_s=alone_s,
+        memory_bound=traffic >= _BOUND * bandwidth * alone_s,
     )
+
+
+def _lasted_s(event: cl.Event) -> float:
+    return float(event.profile.end - event.profile.start) * 1e-9
