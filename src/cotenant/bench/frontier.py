@@ -59,7 +59,7 @@ def draw_frontier(summary: Mapping[str, Any], path: Path) -> None:
     scenarios = summary["scenarios"]
     columns = min(_COLUMNS, len(scenarios))
     rows = -(-len(scenarios) // columns)
-    figure = Figure(figsize=(6.0 * columns, 1.2 + 4.2 * rows), layout="constrained")
+    figure = Figure(figsize=(max(8.0, 6.0 * columns), 1.4 + 4.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure.subplots(rows, columns, squeeze=False)
     names = list(dict.fromkeys(one for each in scenarios for one in each["policies"]))
@@ -76,9 +76,9 @@ def draw_frontier(summary: Mapping[str, Any], path: Path) -> None:
         labels.values(), labels.keys(), loc="outside lower center", ncols=4, frameon=False
     )
     figure.suptitle(
-        f"{summary['suite'].upper()} on {summary['component']['device']}: "
-        "what total throughput costs the critical task",
-        fontsize=13,
+        f"{summary['suite'].upper()}: what total throughput costs the critical task\n"
+        f"{summary['component']['device']}",
+        fontsize=12,
         color=INK,
     )
     figure.savefig(path, dpi=130, metadata={"Software": None})
