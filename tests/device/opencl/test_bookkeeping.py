@@ -142,7 +142,7 @@ def sides() -> _Sides:
 def watched(sides: _Sides, dog: Watchdog, until_s: float) -> Any:
     """What the dog says first, asked ten times a second."""
     while sides.clock.now() < until_s:
-        hung = dog.look(sides.clock.now())
+        hung = dog.look(sides.clock.now(), sides.clock.now())
         if hung is not None:
             return hung
         sides.clock.advance_to(sides.clock.now() + 0.1)
@@ -174,12 +174,21 @@ def test_to_wait_behind_the_other_side_is_not_to_hang_for_long(sides: _Sides) ->
         one = launched("crit")
         sides.critical.add(one)
         sides.clock.advance_to(sides.clock.now() + 0.1)
-        hung = dog.look(sides.clock.now())
+        hung = dog.look(sides.clock.now(), sides.clock.now())
         one.event.command_execution_status = 0
     # Ten times the limit: it cannot be the other side's doing any more.
     assert hung is not None
     assert hung.task == "be"
     assert 20.0 <= sides.clock.now() < 25.0
+
+
+def test_a_kernel_that_is_kept_from_running_does_not_hang(sides: _Sides) -> None:
+    dog = Watchdog(sides.critical, sides.best_effort)
+    sides.best_effort.add(launched("be"))
+    for second in range(1000):
+        sides.clock.advance_to(float(second))
+        assert dog.look(sides.clock.now(), ran_s=second * 0.001) is None
+    assert dog.look(1000.0, ran_s=4.0) is not None
 
 
 def test_flights_show_the_first_that_has_not_ended(sides: _Sides) -> None:

@@ -74,7 +74,7 @@ def test_after_the_flag_each_block_ends_its_tile_and_begins_no_other(
     y, _, at_buffer = step.arguments
     resident.steps = (step._replace(arguments=(y, word.buffer, at_buffer)),)
     clock = MonotonicClock()
-    workers = Workers(frozenset(), Rung.GATED)
+    workers = Workers(frozenset(), Rung.GATED, clock)
     board = Board(Shared(DeviceView(2, 64), word, workers, True, clock))
     rule = Watching(width)
     side = BestEffortSide(place, board, answers.put, word=word, rule=rule, clock=clock)

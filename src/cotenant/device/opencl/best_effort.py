@@ -77,7 +77,8 @@ class BestEffortSide:
         resident, device = order.tenant.resident, self._place.queue
         resident.check(order.inputs)
         start_s, self._held_s = self._clock.now(), 0.0
-        self._make_room()
+        if self._board.held:
+            self._wait(self._board.resume)
         copies = resident.feed(device, order.inputs)
         resident.rewind(device)
         device.flush()
@@ -85,11 +86,12 @@ class BestEffortSide:
         while ledger.step is not None or not ledger.settled:
             if self._board.held:
                 self._settle(order, ledger)
-                self._make_room()
+                self._wait(self._board.resume)
             elif ledger.step is None:
                 self._settle(order, ledger)
             else:
                 self._advance(order, ledger, ledger.step)
+        self._tell(self._board.vacate())
         outputs, fetched = resident.fetch(device)
         cl.wait_for_events([*copies, *fetched])
         end_s = self._clock.now()
@@ -97,19 +99,16 @@ class BestEffortSide:
         # Behind another inference of this side it waited, and was not served.
         return done(order._replace(start_s=start_s), outputs, end_s, busy_s)
 
-    def _make_room(self) -> None:
-        """If critical work has come: leave the device, and wait until it stands in the queue."""
-        if not self._board.held:
-            return
-        self._place.queue.finish()
-        self._tell(self._board.left())
-        self._wait(self._board.resume)
-
     def _tell(self, pause_s: float | None) -> None:
         if pause_s is not None:
             self._answer({"pause_s": pause_s})
 
     def _settle(self, order: Order, ledger: Ledger) -> None:
+        """See how far it came; if critical work has come, this is when the device is left."""
+        self._place.queue.finish()
+        if self._board.held:
+            self._tell(self._board.left())
+        # Even a copy waits for its turn behind critical kernels.
         ledger.settle(order.tenant.resident.progress(self._place.queue))
 
     def _advance(self, order: Order, ledger: Ledger, number: int) -> None:

@@ -74,6 +74,7 @@ class _Machine:
     ) -> None:
         self._number = number
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
+        self._workers = workers
         word = PauseWord(place)
         view = DeviceView(place.width, place.device.max_work_group_size)
         self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
@@ -158,7 +159,10 @@ class _Machine:
     def _watch(self) -> None:
         pause = threading.Event()
         dog = Watchdog(self._board.critical, self._board.best_effort)
-        hung = dog.watch(self._clock.now, lambda: pause.wait(_LOOK_EVERY_S))
+        hung = None
+        while hung is None:
+            pause.wait(_LOOK_EVERY_S)
+            hung = dog.look(self._clock.now(), self._workers.ran_s())
         self._answer({"hung": hung._asdict()})
 
 
@@ -202,8 +206,12 @@ def _open(order: dict[str, Any], answer: Answer) -> _Machine | None:
         number, rule = order["device"], from_values(order["rule"])
         place, threads = with_threads(lambda: open_place(number))
         isolated, rung = order["isolated"], Rung(order["rung"])
-        moved = isolated and place.device.type & cl.device_type.CPU
-        workers = Workers(threads if moved else frozenset(), rung)
+        processor = bool(place.device.type & cl.device_type.CPU)
+        workers = Workers(
+            threads if processor else frozenset(),
+            rung if isolated else Rung.GATED,
+            MonotonicClock(),
+        )
         machine = _Machine(number, place, rule, workers, answer)
     except (CotenantError, cl.Error) as error:
         answer({"unusable": str(error)})
