@@ -55,6 +55,7 @@ def run(
     *faults: str,
     announce: Announce = quietly,
     settings: Settings = SETTINGS,
+    together: bool = True,
 ) -> Records:
     program = (*FAKE, "--service-s", "0.005", *faults)
     header = mixed_header((scenario,), settings, generator.standing)
@@ -66,6 +67,7 @@ def run(
             folder,
             announce,
             program=program,
+            together=together,
         )
         ScenarioRun(scenario, setting).run()
     return read_records(folder / RECORDS)
@@ -101,6 +103,26 @@ def test_every_phase_of_every_round_is_visited_and_reported(
     assert summary["rounds"] == 2
     assert policies["cotenant"]["tasks"]["a"]["attainment"] == 1.0
     assert policies["cotenant"]["best_effort_ratio"]["value"] > 0.5
+
+
+def test_servers_may_run_one_at_a_time(generator: LoadGenerator, tmp_path: Path) -> None:
+    alive = []
+
+    @contextlib.contextmanager
+    def count(_: Scenario, __: int, ___: Visit) -> Iterator[None]:
+        alive.append(len(running_with(str(tmp_path))))
+        yield
+
+    settings = SETTINGS._replace(rounds=1)
+    records = run(SCENARIO, generator, tmp_path, settings=settings, announce=count, together=False)
+    assert alive == [0, 0, 0, 0]  # the one for a visit is started inside it, and ended with it
+    assert sorted((one.policy, one.tasks) for one in records.phases) == [
+        (ALONE, ("a",)),
+        (ALONE, ("b",)),
+        ("concurrent", ("a", "b")),
+        ("cotenant", ("a", "b")),
+    ]
+    assert not running_with(str(tmp_path))
 
 
 def test_the_order_of_phases_is_drawn_anew_but_repeatable() -> None:

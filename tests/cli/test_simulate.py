@@ -82,3 +82,9 @@ def test_a_mistake_is_named(workload, options, said):
     assert result.exit_code == 1
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_policy_by_kernel_cannot_be_simulated(workload):
+    result = invoke(workload, *SERVICES, "--policy", "miriam", "--capability", "elastic")
+    assert result.exit_code == 1
+    assert "a simulation knows no kernels; choose one of cotenant" in result.output

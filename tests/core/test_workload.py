@@ -92,6 +92,34 @@ def test_an_unknown_component_is_named():
         parse_workload(text)
 
 
+@pytest.mark.parametrize(
+    ("component", "words"),
+    [
+        ("{name: g, kind: cuda}", "CUDA components cannot be served yet; write 'opencl'"),
+        ("{name: g, kind: opencll}", "did you mean 'opencl'?"),
+        ("{name: g}", "component 'g' has no cores; write cores"),
+        ("{name: g, kind: opencl, cores: [0]}", "for opencl write device: 0"),
+        ("{name: g, cores: [0], device: 0}", "'device' goes with kind: opencl"),
+        ("{name: g, kind: opencl, device: -1}", "greater than or equal to 0"),
+        ("{name: g, kind: opencl, devise: 0}", "did you mean 'device'?"),
+    ],
+)
+def test_a_component_that_cannot_be_is_explained(component, words):
+    with pytest.raises(WorkloadError) as caught:
+        parse_workload(GOOD.replace("tasks:", f"components: [{component}]\ntasks:"))
+    assert words in str(caught.value)
+
+
+def test_components_of_several_kinds_are_read():
+    text = GOOD.replace(
+        "tasks:",
+        "components: [{name: c, cores: [0]}, {name: g, kind: opencl}, "
+        "{name: h, kind: opencl, device: 1}]\ntasks:",
+    )
+    kinds = [(one.kind, one.cores, one.device) for one in parse_workload(text).components]
+    assert kinds == [("cpu", (0,), None), ("opencl", (), None), ("opencl", (), 1)]
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WorkloadError, match=r"gone\.yaml"):
         load_workload(tmp_path / "gone.yaml")

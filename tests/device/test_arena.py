@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cotenant.device.cpu.arena import Arena, end_of
+from cotenant.device.arena import Arena, end_of
 
 numbers = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.float16, np.int8, np.int64, np.uint16, np.bool_]),

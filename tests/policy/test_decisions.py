@@ -6,7 +6,7 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.hardware import Capability, Component
 from cotenant.core.task import Batch, Slo, Task
 from cotenant.device.base import Allowance
-from cotenant.policy import POLICIES, policy_by_name
+from cotenant.policy import POLICIES, check_policy, policy_by_name
 from cotenant.policy.base import ComponentView, Launch, Limit, Running, Snapshot, TaskView, Wake
 
 FULL = Allowance(2, 1.0)
@@ -167,6 +167,51 @@ class TestBatching:
 
     def test_an_unknown_time_means_one_at_a_time(self):
         assert self.decide(0.0, batchable=4, estimate_s=lambda requests: None) == Launch("t", 1)
+
+
+BY_KERNEL = [name for name in POLICIES if policy_by_name(name).by_kernel]
+
+
+@pytest.mark.parametrize("policy", BY_KERNEL)
+def test_policies_by_kernel_start_critical_work_at_once_by_order(policy):
+    low, high = view("low", critical=True), view("high", critical=True, priority=2)
+    seen = snapshot(low, view("tag"), high, on=(running("asr", critical=True),))
+    assert launched(policy, seen)[:2] == ["high", "low"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "at_a_time"),
+    [("multi-stream", 3), ("orion", 3), ("miriam", 1), ("reef", 1), ("inter-stream-barrier", 1)],
+)
+def test_policies_by_kernel_let_so_many_best_effort_tasks_in(policy, at_a_time):
+    seen = snapshot(view("a", consumed_s=2.0), view("b", consumed_s=1.0), view("c", consumed_s=3.0))
+    assert launched(policy, seen) == ["b", "a", "c"][:at_a_time]
+    more = snapshot(view("a"), on=(running("b"),))
+    assert launched(policy, more) == (["a"] if at_a_time > 1 else [])
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_by_kernel_is_refused_where_no_component_is_elastic(policy):
+    chosen = policy_by_name(policy)
+    cpu = Component("cpu", "cpu", (0, 1), Capability.PREEMPTIVE)
+    gpu = Component("gpu", "opencl", (), Capability.ELASTIC)
+    check_policy(chosen, [cpu, gpu])
+    if chosen.by_kernel:
+        with pytest.raises(WorkloadError, match="no component here is elastic"):
+            check_policy(chosen, [cpu])
+    else:
+        check_policy(chosen, [cpu])
+
+
+def test_the_own_policy_takes_its_epsilon_from_its_name():
+    chosen = policy_by_name("cotenant@0.2")
+    assert (chosen.name, chosen.sharing.epsilon) == ("cotenant@0.2", 0.2)
+    assert chosen.decide(snapshot(view("a")), 0.0) == (Launch("a"),)
+    for wrong in ("cotenant@", "cotenant@much", "cotenant@-1", "cotenant@2", "cotenant@nan"):
+        with pytest.raises(WorkloadError, match="write a number from 0 to 1"):
+            policy_by_name(wrong)
+    with pytest.raises(WorkloadError, match="unknown policy"):
+        policy_by_name("miriam@0.2")
 
 
 def test_a_wrong_policy_name_is_answered_with_the_nearest():

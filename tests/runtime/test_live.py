@@ -16,6 +16,7 @@ from cotenant.core.errors import (
     NotReady,
     QueueFull,
     ShuttingDown,
+    WorkloadError,
 )
 from cotenant.core.record import Outcome, Record
 from cotenant.core.request import Answer
@@ -247,6 +248,14 @@ def test_a_workload_that_cannot_load_leaves_nothing_behind(tmp_path):
     before = set(os.listdir("/proc/self/fd"))
     asyncio.run(main())
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_policy_by_kernel_is_refused_and_leaves_no_descriptor_open(tmp_path):
+    workload = Workload(tasks=(Task(name="det", model=str(scale_model(tmp_path))),))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(WorkloadError, match="'miriam' decides kernel by kernel"):
+        LiveRuntime(workload, "miriam")
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_slo_that_cannot_be_kept_even_alone_is_told_with_the_figure(tmp_path, caplog):

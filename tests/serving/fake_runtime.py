@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -140,6 +140,9 @@ class FakeRuntime:
         calls, self._when_eased = self._when_eased, []
         for call in calls:
             call()
+
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        return {"gpu0": [0.001, 0.003], "idle": []}
 
     async def drain(self, timeout_s: float) -> bool:
         self._draining = True

@@ -45,7 +45,7 @@ def _samples(metrics: Metrics) -> dict[tuple[str, str], float]:
         (sample.name, sample.labels.get("outcome") or sample.labels.get("le") or ""): sample.value
         for family in text_string_to_metric_families(metrics.exposition().decode())
         for sample in family.samples
-        if sample.labels["model"] == "pair"
+        if sample.labels.get("model") == "pair"
     }
 
 
@@ -177,3 +177,16 @@ def test_a_full_disk_costs_records_not_requests(caplog: pytest.LogCaptureFixture
         file.flush()
     assert caplog.text.count("no more records") == 1
     file.close()
+
+
+def test_pauses_of_elastic_components_are_told() -> None:
+    text = Metrics(FakeRuntime()).exposition().decode()
+    samples = {
+        tuple(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "cotenant_pause_seconds"
+    }
+    assert samples[("gpu0", "0.5")] == pytest.approx(0.002)
+    assert samples[("gpu0", "0.99")] == pytest.approx(0.00298)
+    assert len(samples) == 2, "a component without pauses has no quantiles"

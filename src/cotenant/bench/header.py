@@ -10,7 +10,16 @@ from cotenant.bench.mixed import Settings
 from cotenant.bench.scenarios import Scenario
 from cotenant.core.hardware import machine_fingerprint
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop")
+_LIBRARIES = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "grpcio",
+    "httptools",
+    "uvloop",
+    "pyopencl",
+    "apache-tvm",
+)
 
 
 def versions() -> dict[str, str]:

@@ -23,10 +23,11 @@ from cotenant.bench.records import (
     Line,
     Memory,
     Observation,
+    Pause,
     Phase,
 )
 from cotenant.bench.scenarios import Scenario
-from cotenant.bench.servers import HOST, SERVE, Server
+from cotenant.bench.servers import HOST, SERVE, Server, later_pauses
 from cotenant.bench.watchers import LaneKill, MemorySample, killed_lane, sampled_memory
 from cotenant.core.arrivals import draw_arrivals
 from cotenant.core.errors import ExecutionError
@@ -94,6 +95,8 @@ class Setting(NamedTuple):
     watch: Callable[[Seen], None] | None = None
     """Sees each request as it ends."""
     program: Sequence[str] = SERVE
+    together: bool = True
+    """Whether the servers of all policies are up for the whole scenario; else one at a time."""
 
 
 class ScenarioRun:
@@ -107,18 +110,38 @@ class ScenarioRun:
     def run(self) -> None:
         """Start the servers, run all rounds, stop the servers."""
         setting = self._setting
-        with started(self._scenario, setting.folder, setting.program) as servers:
+        with contextlib.ExitStack() as stack:
+            servers: dict[str, Server] = {}
+            if setting.together:
+                servers = stack.enter_context(
+                    started(self._scenario, setting.folder, setting.program)
+                )
             for round_number in range(setting.settings.rounds):
                 for visit in visits_of_round(self._scenario, setting.settings, round_number):
-                    server = servers[OWN_POLICY if visit.policy == ALONE else visit.policy]
-                    with setting.announce(self._scenario, round_number, visit):
+                    policy = OWN_POLICY if visit.policy == ALONE else visit.policy
+                    with (
+                        setting.announce(self._scenario, round_number, visit),
+                        self._server(policy, servers) as server,
+                    ):
                         lines = self._visit(round_number, visit, server)
                     setting.sink.write(lines)
+
+    @contextlib.contextmanager
+    def _server(self, policy: str, servers: dict[str, Server]) -> Iterator[Server]:
+        """The server that is up already, or one for this visit alone."""
+        if policy in servers:
+            yield servers[policy]
+            return
+        setting = self._setting
+        with Server(self._scenario.workload, policy, setting.folder, setting.program) as server:
+            server.wait_ready()
+            yield server
 
     def _visit(self, round_number: int, visit: Visit, server: Server) -> list[Line]:
         warm_up_s = self._setting.settings.warm_up_s
         before = {task.name: server.inference_time(task.name) for task in visit.tasks}
         plan = self._plan(round_number, visit, server)
+        pauses = server.pauses()
         with self._watched(visit, server) as (samples, killed):
             driven = self._setting.generator.drive(plan, self._setting.watch)
         if visit.policy == ALONE:
@@ -137,6 +160,7 @@ class ScenarioRun:
             *(Observation(*place, **seen._asdict()) for seen in driven.seen),
             *(Memory(*place, **sample._asdict()) for sample in samples),
             *(Kill(*place, **kill._asdict()) for kill in killed),
+            *(Pause(*place, pause_s) for pause_s in later_pauses(pauses, server.pauses())),
         ]
 
     def _plan(self, round_number: int, visit: Visit, server: Server) -> LoadPlan:

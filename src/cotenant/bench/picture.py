@@ -19,14 +19,19 @@ from cotenant.bench.records import ALONE, Records
 from cotenant.core.task import Criticality
 
 # Okabe and Ito's palette: told apart by everyone; the own policy gets the strongest colour.
-_COLOURS = {
+COLOURS = {
     "cotenant": "#0072B2",
     "concurrent": "#D55E00",
     "sequential": "#E69F00",
     "priority-queue": "#CC79A7",
+    "multi-stream": "#56B4E9",
+    "inter-stream-barrier": "#999999",
+    "miriam": "#D55E00",
+    "reef": "#CC79A7",
+    "orion": "#009E73",
 }
-_OTHER = "#009E73"
-_INK = "#333333"
+OTHER = "#8c6bb1"
+INK = "#333333"
 
 
 def draw(records: Records, summary: Mapping[str, Any], path: Path) -> None:
@@ -49,7 +54,7 @@ def draw(records: Records, summary: Mapping[str, Any], path: Path) -> None:
         f"Critical latency and best-effort throughput ({machine['cores']} cores, "
         f"rounds: {summary['rounds']})",
         fontsize=13,
-        color=_INK,
+        color=INK,
     )
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
@@ -77,20 +82,20 @@ def _latency(
             share_above,
             where="post",
             label=policy,
-            color=_INK if alone else _COLOURS.get(policy, _OTHER),
+            color=INK if alone else COLOURS.get(policy, OTHER),
             linestyle="--" if alone else "-",
             linewidth=2.4 if policy == "cotenant" else 1.6,
             zorder=3 if alone else 2,
         )
     if task["slo"]:
-        axes.axvline(task["slo"]["latency_s"] * 1e3, color=_INK, linewidth=0.8, linestyle=":")
+        axes.axvline(task["slo"]["latency_s"] * 1e3, color=INK, linewidth=0.8, linestyle=":")
         axes.annotate(
             "SLO",
             (task["slo"]["latency_s"] * 1e3, 1.0),
             textcoords="offset points",
             xytext=(4, -10),
             fontsize=8,
-            color=_INK,
+            color=INK,
         )
     axes.set_yscale("log")
     axes.set_xscale("log")
@@ -100,8 +105,8 @@ def _latency(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g} %"))
     axes.set_xlabel(f"latency of critical {task['name']} (ms, from when it was due)")
     axes.set_ylabel("requests slower than this")
-    axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=_INK)
-    _tidy(axes)
+    axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
+    tidy(axes)
 
 
 def _throughput(axes: Axes, scenario: Mapping[str, Any]) -> None:
@@ -118,7 +123,7 @@ def _throughput(axes: Axes, scenario: Mapping[str, Any]) -> None:
     axes.barh(
         places,
         values,
-        color=[_COLOURS.get(policy, _OTHER) for policy in policies],
+        color=[COLOURS.get(policy, OTHER) for policy in policies],
         height=0.6,
     )
     if policies:
@@ -127,7 +132,7 @@ def _throughput(axes: Axes, scenario: Mapping[str, Any]) -> None:
             places,
             xerr=(np.maximum(values - low, 0.0), np.maximum(high - values, 0.0)),
             fmt="none",
-            ecolor=_INK,
+            ecolor=INK,
             elinewidth=1.0,
             capsize=3,
         )
@@ -140,12 +145,12 @@ def _throughput(axes: Axes, scenario: Mapping[str, Any]) -> None:
             fontsize=9,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )
-    axes.axvline(1.0, color=_INK, linestyle="--", linewidth=0.9)
+    axes.axvline(1.0, color=INK, linestyle="--", linewidth=0.9)
     axes.set_xlim(0.0, max(1.25, *(float(one) + 0.2 for one in high)) if policies else 1.25)
     axes.set_yticks(places, policies)
     axes.invert_yaxis()
     axes.set_xlabel("best-effort throughput / what critical work leaves")
-    _tidy(axes)
+    tidy(axes)
 
 
 def _sparse(value: float, _: object) -> str:
@@ -154,7 +159,8 @@ def _sparse(value: float, _: object) -> str:
     return f"{value:g}" if leading in "25" else ""
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """The look that all pictures share."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="both", which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

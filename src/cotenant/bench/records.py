@@ -105,12 +105,23 @@ class Failure(NamedTuple):
     reason: str
 
 
-Line = Phase | Observation | Memory | Kill | Forecast | Failure
+class Pause(NamedTuple):
+    """One pause of best-effort work on an elastic device, as the server tells it."""
+
+    scenario: str
+    policy: str
+    round: int
+    pause_s: float
+    """From the flag until the device was free."""
+
+
+Line = Phase | Observation | Memory | Kill | Pause | Forecast | Failure
 _KINDS = {
     "phase": Phase,
     "request": Observation,
     "memory": Memory,
     "kill": Kill,
+    "pause": Pause,
     "forecast": Forecast,
     "failure": Failure,
 }
@@ -125,6 +136,7 @@ class Records(NamedTuple):
     observations: tuple[Observation, ...]
     memory: tuple[Memory, ...]
     kills: tuple[Kill, ...]
+    pauses: tuple[Pause, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
     failures: tuple[Failure, ...] = ()
 
@@ -189,6 +201,7 @@ def read_records(path: Path) -> Records:
         tuple(found[Observation]),
         tuple(found[Memory]),
         tuple(found[Kill]),
+        tuple(found[Pause]),
         tuple(found[Forecast]),
         tuple(found[Failure]),
     )

@@ -40,17 +40,18 @@ def markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[Bar]) 
     """The text of `report.md`."""
     samples = samples_by_key(records)
     described = {one["name"]: one for one in records.header["scenarios"]}
-    lines = ["# Mixed workloads on one machine", "", *_conditions(records, summary), ""]
+    lines = ["# Mixed workloads on one machine", "", *conditions(records, summary), ""]
     if bars:
-        lines += ["## Bars", "", *_bars_table(bars), ""]
+        lines += ["## Bars", "", *bars_table(bars), ""]
     for scenario in summary["scenarios"]:
-        lines += _scenario(described[scenario["name"]], scenario, samples, records)
+        lines += scenario_section(described[scenario["name"]], scenario, samples, records)
     if summary["scenarios"]:
         lines += [f"![Latency and best-effort throughput by policy]({PICTURE})", ""]
-    return "\n".join([*lines, *_method()]) + "\n"
+    return "\n".join([*lines, *method()]) + "\n"
 
 
-def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
+def conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
+    """Machine, versions and settings, a line for each."""
     header = records.header
     machine = header["machine"]
     late_s = [
@@ -73,7 +74,8 @@ def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _bars_table(bars: Iterable[Bar]) -> list[str]:
+def bars_table(bars: Iterable[Bar]) -> list[str]:
+    """Each promised figure with its bar."""
     return [
         "| scenario | figure | value | bar | |",
         "| --- | --- | ---: | ---: | --- |",
@@ -86,12 +88,13 @@ def _bars_table(bars: Iterable[Bar]) -> list[str]:
     ]
 
 
-def _scenario(
+def scenario_section(
     described: Mapping[str, Any],
     scenario: Mapping[str, Any],
     samples: Mapping[Key, Sample],
     records: Records,
 ) -> Iterator[str]:
+    """One scenario: its tasks, and what each of them got under each policy."""
     name = scenario["name"]
     yield f"## {name}"
     yield ""
@@ -115,7 +118,7 @@ def _scenario(
     yield ""
     for policy, figures in scenario["policies"].items():
         if figures["best_effort_ratio"] is not None:
-            yield f"- {policy}: best-effort ratio {_interval(figures['best_effort_ratio'])}"
+            yield f"- {policy}: best-effort ratio {interval_words(figures['best_effort_ratio'])}"
     yield from _memory(name, scenario, records)
     yield from _kills(described, scenario, samples, records)
     yield ""
@@ -151,8 +154,8 @@ def _alone_row(task: str, alone: Sample) -> str:
 def _task_row(policy: str, name: str, task: Mapping[str, Any]) -> str:
     return (
         f"| {policy} | {name} | {_milliseconds(task['p50_s'])} | {_milliseconds(task['p95_s'])} "
-        f"| {_milliseconds(task['p99_s'])} | {_interval(task['slowdown_p50'])} "
-        f"| {_interval(task['slowdown_p99'])} | {task['throughput_rps']:.2f}/s "
+        f"| {_milliseconds(task['p99_s'])} | {interval_words(task['slowdown_p50'])} "
+        f"| {interval_words(task['slowdown_p99'])} | {task['throughput_rps']:.2f}/s "
         f"| {task['goodput_rps']:.2f}/s | {_share(task['attainment'])} | {task['dropped']} |"
     )
 
@@ -197,7 +200,8 @@ def _kills(
                 )
 
 
-def _method() -> Iterator[str]:
+def method() -> Iterator[str]:
+    """How the figures were made."""
     yield "## How to read this"
     yield ""
     yield (
@@ -219,7 +223,8 @@ def _milliseconds(value_s: float | None) -> str:
     return "-" if value_s is None else f"{value_s * 1e3:.2f} ms"
 
 
-def _interval(interval: Mapping[str, float] | None) -> str:
+def interval_words(interval: Mapping[str, float] | None) -> str:
+    """A figure with its interval; '-' where there is none."""
     if interval is None:
         return "-"
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from cotenant.core.workload import Workload
 
 SERVE: tuple[str, ...] = (sys.executable, "-m", "cotenant", "serve")
 HOST = "127.0.0.1"
-_READY_WITHIN_S = 180.0
+_READY_WITHIN_S = 600.0  # a driver may compile every kernel of every model first
 _STOP_WITHIN_S = 15.0
 _ASK_EVERY_S = 0.05
 
@@ -36,6 +36,29 @@ class Lane(NamedTuple):
     state: str
     pid: int | None
     restarts: int
+
+
+Pauses = Mapping[str, Sequence[float]]
+"""The latest pauses of best-effort work on each elastic component, oldest first."""
+
+
+def later_pauses(before: Pauses, after: Pauses) -> list[float]:
+    """Pauses that came between two looks, as far as the server remembers them.
+
+    >>> later_pauses({"gpu": [3.0, 1.0]}, {"gpu": [1.0, 2.0, 5.0], "npu": [4.0]})
+    [2.0, 5.0, 4.0]
+    """
+    later: list[float] = []
+    for component, latest_s in after.items():
+        earlier_s = before.get(component, ())
+        # Where the memory is full, the oldest have gone to make room for new ones.
+        gone = next(
+            number
+            for number in range(len(earlier_s) + 1)
+            if list(earlier_s[number:]) == list(latest_s[: len(earlier_s) - number])
+        )
+        later.extend(latest_s[len(earlier_s) - gone :])
+    return later
 
 
 class Server:
@@ -114,6 +137,11 @@ class Server:
             one["task"]: Lane(one["task"], one["state"], one["pid"], one["restarts"])
             for one in answer["lanes"]
         }
+
+    def pauses(self) -> Pauses:
+        """The latest pauses; none where no component can pause anything."""
+        answer = self.ask("/v2/cotenant/lanes") or {}
+        return {name: tuple(map(float, each)) for name, each in answer.get("pauses_s", {}).items()}
 
     def inference_time(self, task: str) -> tuple[int, float] | None:
         """Requests so far and seconds that their launches took, copies in and out included."""

@@ -1,26 +1,27 @@
 """`cotenant bench`: a suite's options come in, a folder of records and reports comes out."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cotenant.bench.bars import Bar
 from cotenant.bench.header import mixed_header
 from cotenant.bench.load import LoadGenerator
-from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_seconds_s
+from cotenant.bench.mixed import Settings
 from cotenant.bench.overhead import OverheadBar
 from cotenant.bench.overhead import measure as measure_overhead
 from cotenant.bench.overhead import write_report as write_overhead_report
 from cotenant.bench.prediction_report import write_prediction_report
-from cotenant.bench.records import RecordWriter, suite_of
+from cotenant.bench.records import suite_of
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
+from cotenant.bench.suite_report import write_suite_report
+from cotenant.bench.suites import SUITES
+from cotenant.cli.elastic_suites import disb, mdtb
+from cotenant.cli.measuring import measure, print_bars, progress_bar, verdict
 from cotenant.cli.prediction import prediction
 from cotenant.cli.theory import theory
 from cotenant.core.errors import CotenantError
@@ -36,6 +37,10 @@ def bench() -> None:
 
 bench.add_command(prediction)
 bench.add_command(theory)
+
+
+bench.add_command(mdtb)
+bench.add_command(disb)
 
 
 @bench.command()
@@ -71,11 +76,14 @@ def mixed(
     console = Console()
     try:
         scenarios = tuple(_chosen(name, policies) for name in names or tuple(BUILT_IN))
-        finished = _measure(scenarios, settings, out, console)
+        with sigterm_interrupts(), LoadGenerator() as generator:
+            header = mixed_header(scenarios, settings, generator.standing)
+            ready = {scenario.name: (scenario, True) for scenario in scenarios}
+            finished = measure(ready, settings, header, generator, out=out, console=console)
         bars = write_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    _print_bars(bars, out, console)
+    print_bars(bars, out, console)
     if not finished:
         context.exit(130)
     if strict and not all(bar.met for bar in bars):
@@ -92,9 +100,11 @@ def report(folder: Path) -> None:
         if suite == "overhead":
             _print_overhead(write_overhead_report(folder), folder, console)
         elif suite == "prediction":
-            _print_bars(write_prediction_report(folder), folder, console)
+            print_bars(write_prediction_report(folder), folder, console)
+        elif suite in SUITES:
+            print_bars(write_suite_report(folder), folder, console)
         else:
-            _print_bars(write_report(folder), folder, console)
+            print_bars(write_report(folder), folder, console)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
 
@@ -112,7 +122,7 @@ def overhead(
     """What the server adds to calling ONNX Runtime in-process."""
     console = Console()
     try:
-        with sigterm_interrupts(), _progress(console) as progress:
+        with sigterm_interrupts(), progress_bar(console) as progress:
             bar = progress.add_task("round trips", total=rounds)
             measure_overhead(
                 out,
@@ -137,25 +147,10 @@ def _print_overhead(bars: Sequence[OverheadBar], out: Path, console: Console) ->
             format_bytes(one.payload_bytes),
             format_duration(one.value_s),
             f"<= {format_duration(one.limit_s)}",
-            _verdict(one.met),
+            verdict(one.met),
         )
     console.print(table)
     console.print(f"Report: {out / REPORT}")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        refresh_per_second=1,  # drawing must not take time from what is measured
-    )
-
-
-def _verdict(met: bool) -> str:
-    return "[green]pass[/]" if met else "[red]MISS[/]"
 
 
 def _chosen(name: str, policies: tuple[str, ...]) -> Scenario:
@@ -164,48 +159,3 @@ def _chosen(name: str, policies: tuple[str, ...]) -> Scenario:
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(POLICIES)}")
     return scenario._replace(policies=policies) if policies else scenario
-
-
-def _measure(
-    scenarios: Sequence[Scenario], settings: Settings, out: Path, console: Console
-) -> bool:
-    """Run everything; false if Ctrl-C came first. What was seen until then is written."""
-    out.mkdir(parents=True, exist_ok=True)
-    with sigterm_interrupts(), LoadGenerator() as generator, _progress(console) as progress:
-        header = mixed_header(tuple(scenarios), settings, generator.standing)
-        total_s = settings.rounds * sum(round_seconds_s(one, settings) for one in scenarios)
-        bar = progress.add_task("starting servers", total=total_s)
-
-        @contextlib.contextmanager
-        def announce(scenario: Scenario, round_number: int, visit: Visit) -> Iterator[None]:
-            progress.update(
-                bar, description=f"{scenario.name}, round {round_number + 1}: {visit.name}"
-            )
-            if not console.is_terminal:
-                console.print(f"{scenario.name}, round {round_number + 1}: {visit.name}")
-            yield
-            progress.advance(bar, settings.warm_up_s + visit.seconds_s)
-
-        with RecordWriter(out / RECORDS, header) as writer:
-            try:
-                for scenario in scenarios:
-                    ScenarioRun(scenario, Setting(settings, generator, writer, out, announce)).run()
-            except KeyboardInterrupt:
-                console.print("stopped; the report covers the phases that had ended")
-                return False
-    return True
-
-
-def _print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
-    if bars:
-        table = Table("scenario", "figure", "value", "bar", "", title="Bars")
-        for bar in bars:
-            table.add_row(
-                bar.scenario,
-                bar.figure,
-                "not measured" if bar.value is None else f"{bar.value:.4g}",
-                f"{'<=' if bar.at_most else '>='} {bar.limit:.4g}",
-                _verdict(bar.met),
-            )
-        console.print(table)
-    console.print(f"Report: {out / REPORT}")

@@ -5,9 +5,11 @@ import json
 import click
 
 from cotenant.cli.options import max_rung_option
+from cotenant.core.errors import DeviceError
 from cotenant.core.hardware import allowed_cores, machine_fingerprint
 from cotenant.core.units import format_bytes
 from cotenant.device.cpu.scheduling import Rung, standing
+from cotenant.device.opencl.find import Found, find_devices
 
 
 @click.command()
@@ -21,12 +23,21 @@ def devices(as_json: bool, highest: Rung | None) -> None:
 
         sudo setcap cap_sys_nice+ep $(readlink -f $(which python3))
         docker run --cap-add SYS_NICE ...
+
+    An OpenCL device takes part when a workload file names it:
+
+        components: [{name: gpu0, kind: opencl, device: 0}]
     """
     machine, found, cores = machine_fingerprint(), standing(highest), allowed_cores()
     capability = "gated" if found.rung is Rung.GATED else "preemptive"
+    accelerators, missing = _opencl()
     if as_json:
-        component = {"name": "cpu", "kind": "cpu", "cores": cores, "capability": capability}
-        answer = {"machine": machine, "components": [component]}
+        cpu = {"name": "cpu", "kind": "cpu", "cores": cores, "capability": capability}
+        opencl = [
+            {"kind": "opencl", "device": number, **one._asdict(), "capability": "elastic"}
+            for number, one in enumerate(accelerators)
+        ]
+        answer = {"machine": machine, "components": [cpu, *opencl]}
         answer |= {"rung": found.rung, "offered": found.offered, "shortfall": found.shortfall}
         click.echo(json.dumps(answer, indent=2))
         return
@@ -35,6 +46,22 @@ def devices(as_json: bool, highest: Rung | None) -> None:
         f"{format_bytes(float(machine['memory_bytes']))}"
     )
     click.echo(f"component  cpu: cores {', '.join(map(str, cores))}; {capability}")
+    for number, one in enumerate(accelerators):
+        click.echo(
+            f"component  opencl, device {number}: {one.name}, {one.units} units, "
+            f"{format_bytes(float(one.memory_bytes))}; elastic"
+        )
+    if missing:
+        click.echo(f"component  opencl: none; {missing}")
     click.echo(f"rung       {found.rung}: {found.rung.meaning}")
     if found.shortfall:
         click.echo(f"           {found.shortfall}")
+
+
+def _opencl() -> tuple[tuple[Found, ...], str | None]:
+    """The OpenCL devices, or why there are none."""
+    try:
+        found = find_devices()
+    except DeviceError as error:
+        return (), str(error)
+    return found, None if found else "no driver was found; install one, or PoCL"

@@ -16,7 +16,8 @@ from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.units import format_duration, parse_duration
 from cotenant.core.workload import Workload, load_workload
-from cotenant.policy import policy_by_name
+from cotenant.policy import POLICIES, policy_by_name
+from cotenant.policy.base import Policy
 from cotenant.prediction.predict import mix_under
 from cotenant.prediction.virtual import scene_of
 from cotenant.profiling.file import load_profile, origin
@@ -78,7 +79,7 @@ def simulate(
             scene = Scene(
                 workload.tasks,
                 _components(workload, cores, level),
-                policy_by_name(workload.policy),
+                _policy(workload.policy),
                 drawn(_laws(services, workload), workload.tasks, service_rng),
             )
         elif services or cores or capability:
@@ -107,6 +108,17 @@ def simulate(
     table = _table(workload, ended, figures)
     table.title = f"{workload.policy}: {ended.requests} requests in {format_duration(ended.span_s)}"
     Console().print(table)
+
+
+def _policy(name: str) -> Policy:
+    policy = policy_by_name(name)
+    if policy.by_kernel:
+        others = ", ".join(one for one, make in POLICIES.items() if not make().by_kernel)
+        raise WorkloadError(
+            f"policy {name!r} decides kernel by kernel, and a simulation knows no kernels; "
+            f"choose one of {others}"
+        )
+    return policy
 
 
 def _laws(services: Sequence[str], workload: Workload) -> Mapping[str, ServiceLaw]:

@@ -38,6 +38,17 @@ def processor_time_s() -> float:
     return time.process_time()
 
 
+def thread_time_s(thread: int) -> float:
+    """Seconds of processor time that a thread of this interpreter has used; Linux's number of it.
+
+    Raises:
+        OSError: there is no such thread any more.
+    """
+    # How Linux makes a clock of a thread's number; the C library has no function for it.
+    per_thread, scheduler = 4, 2
+    return time.clock_gettime((~thread << 3) | per_thread | scheduler)
+
+
 def wall_time_s() -> float:
     """Seconds since the epoch, for time stamps that people and other machines read."""
     return time.time()

@@ -26,11 +26,13 @@ class Component(NamedTuple):
     cores: tuple[int, ...]
     """Processor numbers of a core set; empty where that means nothing."""
     capability: Capability
+    units: int = 1
+    """Physical blocks that fill it, where it is no core set."""
 
     @property
     def width(self) -> int:
         """The largest width that a segment can be given here."""
-        return max(1, len(self.cores))
+        return len(self.cores) or self.units
 
 
 def allowed_cores() -> tuple[int, ...]:

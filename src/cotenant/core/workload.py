@@ -3,7 +3,7 @@
 import difflib
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,11 +15,38 @@ _ARRIVAL_KINDS = ("periodic", "poisson", "closed-loop", "trace")
 
 
 class ComponentSpec(Noun):
-    """A core set of this machine that tasks may be mapped to."""
+    """A part of this machine that tasks may be mapped to: a core set, or an OpenCL device."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    kind: str = Field("cpu", pattern="^cpu$")
-    cores: tuple[int, ...] = Field(min_length=1, description="Processor numbers.")
+    kind: Literal["cpu", "opencl"] = Field(
+        "cpu", description="cpu runs ONNX files; opencl runs bundles of 'cotenant compile'."
+    )
+    cores: tuple[int, ...] = Field((), description="Processor numbers, for cpu.")
+    device: int | None = Field(
+        None, ge=0, description="For opencl: number of the device in 'cotenant devices'."
+    )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _kind_is_served(cls, kind: object) -> object:
+        if kind == "cuda":
+            raise ValueError(
+                "CUDA components cannot be served yet; write 'opencl', for which NVIDIA's driver "
+                "has the same device, and compile with --target opencl"
+            )
+        return kind
+
+    @model_validator(mode="after")
+    def _fields_fit_the_kind(self) -> "ComponentSpec":
+        if self.kind == "cpu" and not self.cores:
+            raise ValueError(f"component {self.name!r} has no cores; write cores: [0, 1]")
+        if self.kind == "cpu" and self.device is not None:
+            raise ValueError(f"component {self.name!r}: 'device' goes with kind: opencl")
+        if self.kind == "opencl" and self.cores:
+            raise ValueError(
+                f"component {self.name!r}: 'cores' goes with kind: cpu; for opencl write device: 0"
+            )
+        return self
 
 
 _Named = TypeVar("_Named", Task, ComponentSpec)
@@ -31,7 +58,7 @@ class Workload(Noun):
     name: str = "workload"
     policy: str = Field("cotenant", description="Who runs when; see 'cotenant policies'.")
     components: tuple[ComponentSpec, ...] = Field(
-        (), description="Core sets; one with all cores when absent."
+        (), description="Parts of the machine; one with all cores when absent."
     )
     tasks: tuple[Task, ...] = Field(min_length=1)
 

@@ -5,7 +5,7 @@ later, how it went. `device/cpu` runs real models; `device/null` runs none, on a
 clock. Both are driven by the same coordinator.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -109,3 +109,23 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Let go of everything; nothing of it stays behind."""
+
+
+class Hardware(Device, Protocol):
+    """A device with real models on it, as an event loop and a server see it."""
+
+    def fileno(self) -> int:
+        """Readable whenever `poll` has something to say."""
+
+    def lanes(self) -> Mapping[str, tuple[int | None, int]]:
+        """Process number (`None` while it starts) and restarts of each task's interpreter."""
+
+    def check(self, task: Task) -> None:
+        """Find a placed task's model as `load` would; takes its time, so call it from a thread.
+
+        Raises:
+            ModelError: it is missing, damaged or unsafe.
+        """
+
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        """Of each elastic component, its last times from the flag until it was free."""

@@ -87,5 +87,12 @@ class Sharing(Protocol):
     def critical_first(self) -> bool:
         """Whether critical kernels go to a queue of higher priority, where the device has one."""
 
+    @property
+    def forms(self) -> frozenset[Form]:
+        """Forms that it may ask for; a device makes these ready when it loads a kernel.
+
+        A driver compiles a kernel at its first launch, which may take seconds.
+        """
+
     def next_shard(self, moment: Moment) -> Shard | None:
         """The next launch, or `None`: wait until critical work ends or changes kernel."""

@@ -7,6 +7,7 @@ import sys
 from cotenant.core.errors import ModelError
 from cotenant.core.model import ModelFiles
 from cotenant.core.task import Task
+from cotenant.device.bundle import MANIFEST
 from cotenant.graph.load import check_model, resolve_model
 from cotenant.graph.partition import cut
 from cotenant.graph.read import read_model
@@ -19,6 +20,11 @@ def model_files(reference: str, segments: int) -> ModelFiles:
         ModelError: the model is unknown, damaged, unsafe or cannot be cut so often.
     """
     path = resolve_model(reference)
+    if (path / MANIFEST).is_file():
+        raise ModelError(
+            f"{reference!r} is a bundle of kernels, and this component runs ONNX files; give the "
+            "task a component of kind: opencl, or name the ONNX file that it was compiled from"
+        )
     check_model(path)
     if segments == 1:
         return ModelFiles((str(path),))

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from cotenant.core.hardware import Component
 from cotenant.core.task import Task
 from cotenant.device.base import Allowance, Isolation, Spinning
+from cotenant.device.sharing import Sharing
 
 
 class Running(NamedTuple):
@@ -107,5 +108,13 @@ class Policy(Protocol):
 
     @property
     def spinning(self) -> Spinning: ...
+
+    @property
+    def sharing(self) -> Sharing:
+        """The rule by which an elastic device launches best-effort kernels."""
+
+    @property
+    def by_kernel(self) -> bool:
+        """Whether that rule is all there is to it, so that it needs an elastic component."""
 
     def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]: ...

@@ -1,10 +1,13 @@
 """Baseline: everything at once, as sessions side by side do today."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from cotenant.device.base import Isolation, Spinning
+from cotenant.device.sharing import Sharing
 from cotenant.policy.base import Action, Snapshot
 from cotenant.policy.batching import next_batch
+from cotenant.policy.sharing.multi_stream import MultiStreamSharing
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,8 @@ class Concurrent:
     name: str = "concurrent"
     isolation: Isolation = Isolation.NONE
     spinning: Spinning = Spinning.ALWAYS
+    sharing: Sharing = field(default_factory=partial(MultiStreamSharing, critical_first=False))
+    by_kernel: bool = False
 
     def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]:
         return tuple(

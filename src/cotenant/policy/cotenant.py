@@ -1,21 +1,23 @@
 """The default policy: critical tasks start at once, best-effort tasks share all that is left.
 
 Critical work goes first by order. Where the component is preemptive, the operating system
-takes the cores away from best-effort work the moment critical work starts; where it is only
-gated, best-effort segments start when no critical work waits or runs, but for one segment
-each `floor_s`, so that nothing starves.
+takes the cores away from best-effort work the moment critical work starts; where it is elastic,
+the rule in `sharing/cotenant.py` does the same kernel by kernel; where it is only gated,
+best-effort segments start when no critical work waits or runs, but for one segment each
+`floor_s`, so that nothing starves.
 
 Best-effort tasks divide what is left by fair queueing: a task that is ahead of its share
 waits for the others, including one whose client is just about to send the next request.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from math import inf
 
 from cotenant.core.hardware import Capability
 from cotenant.device.base import Isolation, Spinning
+from cotenant.device.sharing import Sharing
 from cotenant.policy.base import (
     Action,
     ComponentView,
@@ -26,6 +28,7 @@ from cotenant.policy.base import (
     Wake,
 )
 from cotenant.policy.batching import next_batch
+from cotenant.policy.sharing.cotenant import CotenantSharing
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Cotenant:
     name: str = "cotenant"
     isolation: Isolation = Isolation.CLASSES
     spinning: Spinning = Spinning.WITHIN_RUN
+    sharing: Sharing = field(default_factory=CotenantSharing)
+    by_kernel: bool = False
 
     def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]:
         actions: list[Action] = []

@@ -1,6 +1,6 @@
 """What the server asks of a running machine: this interface, and the nouns it speaks in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -31,6 +31,8 @@ class Served(NamedTuple):
     signature: Signature | None
     """`None` until it has loaded."""
     component: str
+    kind: str = "cpu"
+    """The component's."""
 
 
 class Runtime(Protocol):
@@ -94,6 +96,9 @@ class Runtime(Protocol):
 
     def when_eased(self, call: Callable[[], None]) -> None:
         """Have `call` called once, as soon as that has ended."""
+
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        """Of each elastic component, its last times from the flag until it was free."""
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new, let the rest end; false if some had to be cut off."""

@@ -6,7 +6,7 @@ arrives, when a device has something to say, and when a time it asked for has co
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from cotenant.core.errors import (
     NotReady,
     ShuttingDown,
 )
-from cotenant.core.hardware import allowed_cores
 from cotenant.core.model import Signature
 from cotenant.core.record import Record
 from cotenant.core.request import Answer, Tensors
@@ -25,13 +24,12 @@ from cotenant.core.task import Task
 from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.device.base import Event, Failed, Isolation, Loaded, LoadFailed
-from cotenant.device.cpu.device import CpuDevice
 from cotenant.device.cpu.scheduling import Rung, enter_front, standing
-from cotenant.graph.paths import model_files_apart
-from cotenant.policy import policy_by_name
+from cotenant.policy import check_policy, policy_by_name
 from cotenant.runtime.base import RecordListener, Served, State
 from cotenant.runtime.coordinator import Coordinator
 from cotenant.runtime.guard import Guard
+from cotenant.runtime.hardware import housed, open_hardware
 
 _log = logging.getLogger("cotenant")
 
@@ -53,21 +51,28 @@ class LiveRuntime:
         clock: Clock | None = None,
         highest: Rung | None = None,
     ) -> None:
-        """`highest` is the best rung of protection to use; see `device/cpu/scheduling.py`."""
+        """Look what the machine has.
+
+        `highest` is the best rung of protection to use; see `device/cpu/scheduling.py`.
+
+        Raises:
+            WorkloadError: no such policy, or no component that runs a task's kind of model.
+            DeviceError: a component's device is not there.
+        """
         self._workload = workload
         self._policy = policy_by_name(policy or workload.policy)
         self._clock = clock or MonotonicClock()
         self._guard = Guard()
         self._standing = standing(highest)
         self._rung = self._standing.rung
-        cores = {one.name: one.cores for one in workload.components}
-        self._device = CpuDevice(
-            cores or {"cpu": allowed_cores()},
-            model_files_apart,
-            self._rung,
-            self._policy.isolation,
-            self._policy.spinning,
-        )
+        self._device = open_hardware(workload.components, self._policy, self._rung)
+        try:
+            check_policy(self._policy, self._device.components)
+            for task in workload.tasks:
+                housed(task, self._device.components)
+        except CotenantError:
+            self._device.close()
+            raise
         self._coordinator = Coordinator(
             self._device,
             self._policy,
@@ -182,7 +187,8 @@ class LiveRuntime:
         if task.name in self._served:
             if self._served[task.name].state in (State.READY, State.RESTARTING):
                 # What cannot be read must not take the place of what is served.
-                await asyncio.to_thread(self._device.check, task)
+                placed = housed(task, self._device.components)
+                await asyncio.to_thread(self._device.check, placed)
             await self.unload(task.name)
         await self._load(task, version)
         await self._learn_baseline(task.name)
@@ -220,6 +226,9 @@ class LiveRuntime:
 
     def when_eased(self, call: Callable[[], None]) -> None:
         self._when_eased.append(call)
+
+    def pauses_s(self) -> Mapping[str, Sequence[float]]:
+        return self._device.pauses_s()
 
     async def drain(self, timeout_s: float) -> bool:
         self._draining = True
@@ -302,10 +311,13 @@ class LiveRuntime:
         )
 
     async def _load(self, task: Task, version: str) -> None:
+        task = housed(task, self._device.components)
         loading: asyncio.Future[None] = self._loop.create_future()
         self._loads[task.name] = loading
         place = self._coordinator.add(task)
-        self._served[task.name] = Served(task, version, State.LOADING, "", None, place.name)
+        self._served[task.name] = Served(
+            task, version, State.LOADING, "", None, place.name, place.kind
+        )
         try:
             await loading
         except CotenantError as error:

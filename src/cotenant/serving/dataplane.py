@@ -174,7 +174,11 @@ class DataPlane:
         }
 
     def lanes(self) -> dict[str, Any]:
-        """Each task's lane, for people and for the bench."""
+        """Each task's lane, for people and for the bench.
+
+        `pauses_s` are, of each elastic component, its last times from the moment when critical
+        work arrived until the device was free of best-effort work.
+        """
         pids = self.runtime.lane_pids()
         return {
             "policy": self.runtime.policy_name,
@@ -192,6 +196,7 @@ class DataPlane:
                 }
                 for name, served in self.runtime.served.items()
             ],
+            "pauses_s": {name: list(each) for name, each in self.runtime.pauses_s().items()},
         }
 
     # Repository

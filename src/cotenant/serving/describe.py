@@ -5,7 +5,9 @@ from typing import Any
 from cotenant.runtime.base import Served
 from cotenant.serving.form import Form, Slot
 
-_PLATFORM = "onnxruntime_onnx"
+_ONNX, _BUNDLE = "onnxruntime_onnx", "cotenant_bundle"
+_KINDS = {"cpu": "KIND_CPU"}
+"""Triton's words for what an instance runs on."""
 
 
 def describe_metadata(served: Served, form: Form) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def describe_metadata(served: Served, form: Form) -> dict[str, Any]:
     return {
         "name": served.task.name,
         "versions": [served.version],
-        "platform": _PLATFORM,
+        "platform": _platform(served),
         "inputs": [tensor(slot) for slot in form.inputs.values()],
         "outputs": [tensor(slot) for slot in form.outputs.values()],
     }
@@ -46,13 +48,15 @@ def describe_config(served: Served, form: Form) -> dict[str, Any]:
         parameters["slo_quantile"] = f"{task.slo.quantile:g}"
     return {
         "name": task.name,
-        "platform": _PLATFORM,
-        "backend": "onnxruntime",
+        "platform": _platform(served),
+        "backend": "onnxruntime" if _platform(served) == _ONNX else "cotenant",
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": max_batch_size,
         "input": [tensor(slot) for slot in form.inputs.values()],
         "output": [tensor(slot) for slot in form.outputs.values()],
-        "instance_group": [{"name": served.component, "kind": "KIND_CPU", "count": 1}],
+        "instance_group": [
+            {"name": served.component, "kind": _KINDS.get(served.kind, "KIND_GPU"), "count": 1}
+        ],
         "dynamic_batching": {
             "max_queue_delay_microseconds": round(task.batch.max_delay_s * 1e6),
             "preserve_ordering": False,
@@ -62,3 +66,7 @@ def describe_config(served: Served, form: Form) -> dict[str, Any]:
         },
         "parameters": {key: {"string_value": value} for key, value in parameters.items()},
     }
+
+
+def _platform(served: Served) -> str:
+    return _ONNX if served.kind in _KINDS else _BUNDLE

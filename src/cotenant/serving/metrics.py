@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -25,6 +26,7 @@ _SUMS = (
     ("output_s", "compute_output_seconds", "From the model's end to outputs in hand."),
 )
 """Field of `Totals`, name of the metric, meaning."""
+_PAUSE_QUANTILES = (0.5, 0.99)
 
 
 class _Series:
@@ -127,7 +129,16 @@ class _Now(Collector):
             slowdown = self._runtime.slowdown(name)
             if slowdown is not None:
                 ratio.add_metric(values, slowdown)
-        yield from (depth, ready, ratio, restarts)
+        pauses = GaugeMetricFamily(
+            "cotenant_pause_seconds",
+            "From a critical arrival until best-effort work had left the device, lately.",
+            labels=("component", "quantile"),
+        )
+        for component, pauses_s in self._runtime.pauses_s().items():
+            for quantile in _PAUSE_QUANTILES if pauses_s else ():
+                at = float(np.quantile(pauses_s, quantile))
+                pauses.add_metric((component, str(quantile)), at)
+        yield from (depth, ready, ratio, restarts, pauses)
 
 
 class _Sums(Collector):

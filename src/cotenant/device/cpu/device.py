@@ -94,6 +94,10 @@ class CpuDevice:
         release_children(self._cores)
         self._resolve(task)
 
+    def pauses_s(self) -> dict[str, tuple[float, ...]]:
+        """Nothing: the operating system does not tell when it has taken a core away."""
+        return {}
+
     def load(self, task: Task, component: str) -> None:
         tenancy = _Tenancy(task, self._components[component])
         self._tenancies[task.name] = tenancy

@@ -21,7 +21,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from cotenant.core.clock import MonotonicClock, processor_time_s
 from cotenant.core.request import Tensor, Tensors
-from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place, end_of
+from cotenant.device.arena import MESSAGE_BYTES, Arena, Place, end_of
 from cotenant.device.cpu.scheduling import Rung, enter_critical
 
 

@@ -2,22 +2,17 @@
 
 import contextlib
 import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
-import orjson
 
 from cotenant.core.errors import CotenantError, ExecutionError, InvalidRequest
 from cotenant.core.model import ModelFiles
 from cotenant.core.request import Request, Tensors
-from cotenant.device.cpu.arena import MESSAGE_BYTES, Arena, Place
-from cotenant.device.cpu.scheduling import Rung, enter_ordinary
+from cotenant.device.arena import Arena, Place
+from cotenant.device.batch import divided
+from cotenant.device.cpu.apart import Apart
+from cotenant.device.cpu.scheduling import Rung
 
 
 class Role(NamedTuple):
@@ -45,31 +40,23 @@ class Lane:
         self.role = role
         self._arena = Arena.create()
         self._places: list[Place] = []
-        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._interpreter = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "cotenant.device.cpu.start",
-                    str(theirs.fileno()),
-                    str(self._arena.fd),
-                    role.kind,
-                    role.rung,
-                ],
-                pass_fds=(theirs.fileno(), self._arena.fd),
-                stdin=subprocess.DEVNULL,
-                # numpy's own threads would have nothing to do there.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-        self._pidfd = os.pidfd_open(self._interpreter.pid)
-        self._send({"load": {**files._asdict(), **role._asdict()}})
-        self.channel.setblocking(False)
+        self._apart = Apart(
+            "cotenant.device.cpu.start",
+            str(self._arena.fd),
+            role.kind,
+            role.rung,
+            keep=(self._arena.fd,),
+        )
+        self._apart.send({"load": {**files._asdict(), **role._asdict()}})
 
     @property
     def pid(self) -> int:
-        return self._interpreter.pid
+        return self._apart.pid
+
+    @property
+    def channel(self) -> socket.socket:
+        """Readable whenever `receive` has something."""
+        return self._apart.channel
 
     def launch(self, requests: Sequence[Request], segment: int) -> None:
         """Begin one segment of a batch."""
@@ -78,7 +65,7 @@ class Lane:
             self._places = self._arena.write(
                 {name: [tensors[name] for tensors in inputs] for name in inputs[0]}
             )
-        self._send({"run": self._places, "segment": segment})
+        self._apart.send({"run": self._places, "segment": segment})
 
     def receive(self) -> dict[str, Any] | None:
         """The next message; `None` once the interpreter is gone.
@@ -86,11 +73,7 @@ class Lane:
         Raises:
             BlockingIOError: nothing has arrived.
         """
-        try:
-            message = self.channel.recv(MESSAGE_BYTES)
-        except ConnectionError:
-            return None
-        return orjson.loads(message) if message else None
+        return self._apart.receive()
 
     def outputs(self, places: Sequence[Place], requests: Sequence[Request]) -> list[Tensors]:
         """Copies of the outputs, one mapping for each request of the batch.
@@ -98,25 +81,11 @@ class Lane:
         Raises:
             ExecutionError: the outputs cannot be divided among the requests.
         """
-        whole = self._arena.read(places)
-        if len(requests) == 1:
-            return [{name: array.copy() for name, array in whole.items()}]
-        ends = np.cumsum([request.rows for request in requests])
-        for name, array in whole.items():
-            if array.ndim == 0 or array.shape[0] != ends[-1]:
-                raise ExecutionError(
-                    f"output {name!r} has shape {array.shape} for a batch of {ends[-1]} rows; "
-                    "the model does not batch along axis 0: set batch.max_size to 1"
-                )
-        return [
-            {name: array[end - request.rows : end].copy() for name, array in whole.items()}
-            for request, end in zip(requests, ends, strict=True)
-        ]
+        return divided(self._arena.read(places), requests)
 
     def signal(self, number: int) -> None:
         """Send a signal to the interpreter, and never to a stranger with a recycled number."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, number)
+        self._apart.signal(number)
 
     def confine(self, cores: Sequence[int]) -> None:
         """Move all threads of the interpreter to these cores."""
@@ -126,21 +95,8 @@ class Lane:
 
     def close(self) -> None:
         """End the interpreter, whatever it is doing, and let go of the shared memory."""
-        self.signal(signal.SIGKILL)
-        self.channel.close()
-        threading.Thread(target=self._reap, daemon=True).start()
-        os.close(self._pidfd)
+        self._apart.close()
         self._arena.close()
-
-    def _reap(self) -> None:
-        # While somebody looks at the dead under /proc, the kernel spins here until he is done;
-        # above him, on his core, it would spin for ever (seen: 0.8 s, until it was throttled).
-        enter_ordinary()
-        self._interpreter.wait()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(ConnectionError):  # its death is noticed where we receive
-            self.channel.send(orjson.dumps(message))
 
 
 def failure(message: dict[str, Any], task: str) -> CotenantError:

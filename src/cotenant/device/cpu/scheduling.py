@@ -127,6 +127,24 @@ def enter_critical(rung: Rung, order: int) -> None:
         _enter_nice(_NICE_CRITICAL)
 
 
+def move_threads(threads: Iterable[int], rung: Rung, *, critical: bool) -> None:
+    """Put threads of this interpreter above the ordinary, or below it.
+
+    Threads that have ended are passed over. Who may not go up again is not moved down.
+    """
+    for thread in threads:
+        try:
+            if rung is Rung.FIFO_IDLE and critical:
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_FIFO_CRITICAL))
+            elif rung in (Rung.FIFO_IDLE, Rung.NICE_IDLE):
+                policy = os.SCHED_OTHER if critical else os.SCHED_IDLE
+                os.sched_setscheduler(thread, policy, os.sched_param(0))
+                if critical:
+                    os.setpriority(os.PRIO_PROCESS, thread, _NICE_CRITICAL)
+        except ProcessLookupError:
+            continue
+
+
 def enter_best_effort(rung: Rung) -> None:
     """Put the calling thread, and every thread that it starts, below the ordinary.
 

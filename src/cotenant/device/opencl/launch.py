@@ -67,9 +67,10 @@ def launch_preemptive(
     progress: cl.Buffer,
     pause: cl.Buffer,
     width: int,
+    end: int | None = None,
 ) -> cl.Event:
-    """Tiles from where `progress` stands, until all are done or `pause` is set."""
-    extra = (progress, pause, np.uint32(kernel.tiles))
+    """Tiles from where `progress` stands, until `end` (or all) or until `pause` is set."""
+    extra = (progress, pause, np.uint32(kernel.tiles if end is None else end))
     return _launch(place, kernel, kernel.preemptive, (*arguments, *extra), width)
 
 

@@ -7,6 +7,9 @@ import pyopencl as cl
 
 from cotenant.core.errors import DeviceError
 
+_ELASTIC = "#ifndef cotenant_axis"
+"""With this line begins what the elastic transformation adds to a kernel."""
+
 
 class Place(NamedTuple):
     """One OpenCL device, as an inference uses it."""
@@ -31,13 +34,13 @@ def open_place(number: int = 0) -> Place:
     Raises:
         DeviceError: there is no OpenCL device of this number.
     """
-    devices = _devices()
-    if not 0 <= number < len(devices):
+    found = devices()
+    if not 0 <= number < len(found):
         raise DeviceError(
-            f"there is no OpenCL device {number}; {len(devices)} found; install a driver, or "
+            f"there is no OpenCL device {number}; {len(found)} found; install a driver, or "
             "PoCL with: pip install 'cotenant[opencl]'"
         )
-    device = devices[number]
+    device = found[number]
     context = cl.Context([device])
     return Place(device, context, cl.CommandQueue(context))
 
@@ -62,10 +65,16 @@ def build(place: Place, source: str, name: str) -> cl.Program:
         ) from error
 
 
-def _devices() -> list[cl.Device]:
+def plain_part(source: str) -> str:
+    """A kernel's source without its elastic forms, which the compiler wrote behind it."""
+    return source.partition(_ELASTIC)[0]
+
+
+def devices() -> list[cl.Device]:
+    """Every OpenCL device; the place in this list is its number."""
     try:
         platforms = cl.get_platforms()
     except cl.LogicError:
         return []  # the loader has found no driver
-    devices = [device for platform in platforms for device in platform.get_devices()]
-    return sorted(devices, key=lambda device: not device.type & cl.device_type.GPU)
+    found = [device for platform in platforms for device in platform.get_devices()]
+    return sorted(found, key=lambda device: not device.type & cl.device_type.GPU)

@@ -1,0 +1,89 @@
+"""The summary of an elastic suite goes in, one row per promised figure comes out.
+
+On MDTB the own policy stands beside Miriam's. Two advantages are looked at, both better when
+larger: of latency, Miriam's critical slowdown (p99) over ours; of throughput, our total over
+Miriam's. On every workload one of them is over 1 and the other not under it; over all workloads,
+as geometric means, both are over 1.
+
+On a CUDA device critical slowdown and total throughput have bars of their own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cotenant.bench.bars import OWN_POLICY, Bar
+from cotenant.bench.suite_summary import worst_slowdown
+from cotenant.bench.suites import SUITES
+
+_BESIDE = "miriam"
+_CUDA_SLOWDOWN_MAX = 1.05
+_CUDA_THROUGHPUT_MIN = 1.92
+
+
+class Advantage(NamedTuple):
+    """The own policy over Miriam's; larger is better."""
+
+    latency: float
+    throughput: float
+
+
+def judge_suite(header: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[Bar, ...]:
+    """Every bar that applies to what was run."""
+    bars: list[Bar] = []
+    if summary["suite"] == "mdtb":
+        bars.extend(_beside_miriam(summary["scenarios"]))
+    if summary["component"]["kind"] == "cuda":
+        described = {one["name"]: one for one in header["scenarios"]}
+        for scenario in summary["scenarios"]:
+            bars.extend(_on_cuda(described[scenario["name"]], scenario))
+    return tuple(bars)
+
+
+def advantage(scenario: Mapping[str, Any]) -> Advantage | None:
+    """Of one workload; `None` where one of the two was not measured whole."""
+    policies = scenario["policies"]
+    if OWN_POLICY not in policies or _BESIDE not in policies:
+        return None
+    ours, theirs = policies[OWN_POLICY], policies[_BESIDE]
+    slowdowns = worst_slowdown(ours, "p99"), worst_slowdown(theirs, "p99")
+    ratios = ours["total_throughput_ratio"], theirs["total_throughput_ratio"]
+    if None in slowdowns or None in ratios or not ratios[1]["value"]:
+        return None
+    return Advantage(
+        float(slowdowns[1] or 0.0) / float(slowdowns[0] or 1.0),
+        ratios[0]["value"] / ratios[1]["value"],
+    )
+
+
+def _beside_miriam(scenarios: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
+    found = {one["name"]: advantage(one) for one in scenarios}
+    for name, ours in found.items():
+        if ours is not None:
+            yield Bar(name, f"worse advantage over {_BESIDE}", min(ours), 1.0, at_most=False)
+            yield Bar(name, f"better advantage over {_BESIDE}", max(ours), 1.0, at_most=False)
+    measured = [found.get(scenario.name) for scenario in SUITES["mdtb"].scenarios]
+    if not any(measured):
+        return
+    # A mean over the workloads that happened to run would not be the promised figure.
+    whole = [one for one in measured if one is not None]
+    complete = len(whole) == len(measured)
+    for figure in Advantage._fields:
+        values = [getattr(one, figure) for one in whole]
+        mean = float(np.exp(np.mean(np.log(values)))) if complete else None
+        yield Bar("all", f"{figure} advantage over {_BESIDE}", mean, 1.0, at_most=False)
+
+
+def _on_cuda(described: Mapping[str, Any], scenario: Mapping[str, Any]) -> Iterator[Bar]:
+    own = scenario["policies"].get(OWN_POLICY)
+    closed = any(
+        task["criticality"] == "critical" and task["arrivals"]["kind"] == "closed-loop"
+        for task in described["tasks"]
+    )
+    if own is None or closed:
+        return
+    name, ratio = scenario["name"], own["total_throughput_ratio"]
+    yield Bar(name, "critical slowdown p99", worst_slowdown(own, "p99"), _CUDA_SLOWDOWN_MAX, True)
+    value = None if ratio is None else ratio["value"]
+    yield Bar(name, "total throughput / sequential", value, _CUDA_THROUGHPUT_MIN, False)

@@ -1,0 +1,175 @@
+"""A suite's workloads go in, on the component that was chosen; plans that can be run come out.
+
+On an elastic component models become bundles, rates become what the device can bear, and
+where the servers of all policies do not fit into memory together, they run one at a time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cotenant.bench.header import mixed_header
+from cotenant.bench.load import LoadGenerator
+from cotenant.bench.mixed import OWN_POLICY, Settings
+from cotenant.bench.rates import RateScale, factor_for, measured_alone, open_loop, scaled
+from cotenant.bench.scenarios import POLICIES, Scenario
+from cotenant.bench.servers import SERVE, Server
+from cotenant.bench.suites import REFERENCE, Suite
+from cotenant.core.errors import DeviceError
+from cotenant.core.hardware import machine_fingerprint
+from cotenant.core.workload import ComponentSpec
+from cotenant.device.opencl.find import find_devices
+from cotenant.graph.load import resolve_model
+
+EPSILONS = (0.0, 0.2)
+"""Of the own policy, beside its default, for the curve in the picture."""
+_ELASTIC_POLICIES = (
+    REFERENCE,
+    "multi-stream",
+    "inter-stream-barrier",
+    "miriam",
+    "reef",
+    "orion",
+)
+_COPIES = 3
+"""How often a server holds a model's weights: as read, on the device, and in passing."""
+_LANE_BYTES = 150 * 2**20
+_MEMORY_SHARE = 0.6
+
+
+class Place(NamedTuple):
+    """The component that a suite runs on."""
+
+    kind: str
+    """'cpu' or 'opencl'."""
+    device: str
+    """Its name, for the report."""
+
+
+class Skipped(NamedTuple):
+    """A workload that could not be run."""
+
+    name: str
+    reason: str
+
+
+class Plan(NamedTuple):
+    """One workload, ready to be run."""
+
+    scenario: Scenario
+    scale: RateScale
+    together: bool
+    """Whether the servers of all policies are up at the same time."""
+
+
+def choose_place(asked: str | None) -> Place:
+    """The component of that kind; an OpenCL device before the processor where none is asked for.
+
+    Raises:
+        DeviceError: an OpenCL device is asked for, and there is none.
+    """
+    processor = Place("cpu", str(machine_fingerprint()["processor"]))
+    if asked == "cpu":
+        return processor
+    try:
+        found = find_devices()
+    except DeviceError:
+        if asked is not None:
+            raise
+        return processor
+    if found:
+        return Place("opencl", found[0].name)
+    if asked is None:
+        return processor
+    raise DeviceError(
+        "there is no OpenCL device; install its driver, or PoCL with: "
+        "pip install 'cotenant[opencl]'; or measure with --component cpu"
+    )
+
+
+def policies_on(place: Place, epsilons: Iterable[float] = EPSILONS) -> tuple[str, ...]:
+    """Everything that can be compared there; what decides by kernel needs an elastic component."""
+    if place.kind == "cpu":
+        return POLICIES
+    return (OWN_POLICY, *(f"{OWN_POLICY}@{one:g}" for one in epsilons), *_ELASTIC_POLICIES)
+
+
+def placed(scenario: Scenario, place: Place, bundles: Mapping[str, Path]) -> Scenario:
+    """The same workload on the component, with bundles in place of models where it needs them."""
+    if place.kind == "cpu":
+        return scenario
+    tasks = tuple(
+        task.model_copy(update={"model": str(bundles[task.model])})
+        for task in scenario.workload.tasks
+    )
+    component = ComponentSpec.model_validate({"name": place.kind, "kind": place.kind})
+    update = {"tasks": tasks, "components": (component,)}
+    return scenario._replace(workload=scenario.workload.model_copy(update=update))
+
+
+def planned(
+    scenario: Scenario,
+    rate_scale: float | None,
+    generator: LoadGenerator,
+    *,
+    folder: Path,
+    seed: int,
+    program: Sequence[str] = SERVE,
+) -> Plan:
+    """Settle the rates of a placed workload, and how many servers run at a time.
+
+    Args:
+        rate_scale: factor on the published rates; measured where absent.
+    """
+    scale = RateScale(1.0 if rate_scale is None else rate_scale, {})
+    if rate_scale is None and open_loop(scenario):
+        with Server(scenario.workload, OWN_POLICY, folder, program) as server:
+            server.wait_ready()
+            alone_s = measured_alone(scenario, server, generator, seed)
+        scale = RateScale(factor_for(scenario, alone_s), alone_s)
+    together = needed_bytes(scenario) <= _MEMORY_SHARE * _available_bytes()
+    return Plan(scaled(scenario, scale.factor), scale, together)
+
+
+def needed_bytes(scenario: Scenario) -> int:
+    """Memory that the servers of all its policies would take together, roughly."""
+    one = sum(
+        _COPIES * _size_bytes(resolve_model(task.model)) + _LANE_BYTES
+        for task in scenario.workload.tasks
+    )
+    return one * len({OWN_POLICY, *scenario.policies})
+
+
+def suite_header_of(
+    suite: Suite,
+    place: Place,
+    plans: Sequence[Plan],
+    skipped: Sequence[Skipped],
+    *,
+    settings: Settings,
+    standing: str,
+) -> dict[str, Any]:
+    """First line of the records."""
+    header = mixed_header(tuple(plan.scenario for plan in plans), settings, standing)
+    for described, plan in zip(header["scenarios"], plans, strict=True):
+        described["rate_scale"] = plan.scale._asdict()
+        described["together"] = plan.together
+    return header | {
+        "suite": suite.name,
+        "component": place._asdict(),
+        "skipped": [one._asdict() for one in skipped],
+    }
+
+
+def _size_bytes(path: Path) -> int:
+    if path.is_dir():
+        return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return path.stat().st_size
+
+
+def _available_bytes() -> int:
+    with open("/proc/meminfo", encoding="ascii") as told:
+        for line in told:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0

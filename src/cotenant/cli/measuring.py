@@ -1,0 +1,90 @@
+"""Scenarios ready to be run go in; records, a progress bar and a table of bars come out."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cotenant.bench.bars import Bar
+from cotenant.bench.load import LoadGenerator
+from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_seconds_s
+from cotenant.bench.records import RecordWriter
+from cotenant.bench.report import RECORDS, REPORT
+from cotenant.bench.scenarios import Scenario
+
+
+def measure(
+    scenarios: Mapping[str, tuple[Scenario, bool]],
+    settings: Settings,
+    header: dict[str, Any],
+    generator: LoadGenerator,
+    *,
+    out: Path,
+    console: Console,
+) -> bool:
+    """Run everything; false if Ctrl-C came first. What was seen until then is written.
+
+    Args:
+        scenarios: by name; each with whether its servers are up together.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with progress_bar(console) as progress, RecordWriter(out / RECORDS, header) as writer:
+        total_s = settings.rounds * sum(
+            round_seconds_s(scenario, settings) for scenario, _ in scenarios.values()
+        )
+        bar = progress.add_task("starting servers", total=total_s)
+
+        @contextlib.contextmanager
+        def announce(scenario: Scenario, round_number: int, visit: Visit) -> Iterator[None]:
+            what = f"{scenario.name}, round {round_number + 1}: {visit.name}"
+            progress.update(bar, description=what)
+            if not console.is_terminal:
+                console.print(what)
+            yield
+            progress.advance(bar, settings.warm_up_s + visit.seconds_s)
+
+        try:
+            for scenario, together in scenarios.values():
+                setting = Setting(settings, generator, writer, out, announce, together=together)
+                ScenarioRun(scenario, setting).run()
+        except KeyboardInterrupt:
+            console.print("stopped; the report covers the phases that had ended")
+            return False
+    return True
+
+
+def progress_bar(console: Console) -> Progress:
+    """How far a measurement is, and for how long it goes on."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        refresh_per_second=1,  # drawing must not take time from what is measured
+    )
+
+
+def verdict(met: bool) -> str:
+    """Whether a bar is met, in colour."""
+    return "[green]pass[/]" if met else "[red]MISS[/]"
+
+
+def print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
+    """The bars, and where the report lies."""
+    if bars:
+        table = Table("scenario", "figure", "value", "bar", "", title="Bars")
+        for bar in bars:
+            table.add_row(
+                bar.scenario,
+                bar.figure,
+                "not measured" if bar.value is None else f"{bar.value:.4g}",
+                f"{'<=' if bar.at_most else '>='} {bar.limit:.4g}",
+                verdict(bar.met),
+            )
+        console.print(table)
+    console.print(f"Report: {out / REPORT}")

@@ -1,0 +1,69 @@
+"""Critical orders go in: their kernels are queued plain, all at once, and their ends are told."""
+
+import queue
+from typing import NamedTuple
+
+import pyopencl as cl
+
+from cotenant.core.clock import Clock
+from cotenant.core.errors import InvalidRequest
+from cotenant.device.bundle import Array
+from cotenant.device.opencl.board import Board
+from cotenant.device.opencl.flights import Launched
+from cotenant.device.opencl.launch import launch_plain
+from cotenant.device.opencl.place import Place
+from cotenant.device.opencl.tenant import Answer, Order, done
+
+
+class _Ending(NamedTuple):
+    order: Order
+    outputs: dict[str, Array]
+    copies: list[cl.Event]
+
+
+class CriticalSide:
+    """`launch` is called where orders arrive; `run` waits for ends in a thread of its own."""
+
+    def __init__(self, place: Place, board: Board, clock: Clock, answer: Answer) -> None:
+        self._place = place
+        self._board = board
+        self._clock = clock
+        self._answer = answer
+        self._ending: queue.SimpleQueue[_Ending] = queue.SimpleQueue()
+
+    def launch(self, order: Order) -> None:
+        """Queue a whole inference; the board was told of its arrival before."""
+        tenant, place = order.tenant, self._place
+        try:
+            tenant.resident.check(order.inputs)
+            copies = tenant.resident.feed(place.queue, order.inputs)
+            for step, view in zip(tenant.resident.steps, tenant.views, strict=True):
+                event = launch_plain(place, step.kernel, step.arguments)
+                self._board.critical.add(Launched(tenant.task, view, event))
+            outputs, fetched = tenant.resident.fetch(place.queue)
+            place.queue.flush()
+        except InvalidRequest as error:
+            self._answer({"seat": tenant.seat, "invalid": str(error)})
+            return
+        except cl.Error as error:
+            self._answer({"seat": tenant.seat, "failed": str(error)})
+            return
+        finally:
+            self._board.launched()
+        self._ending.put(_Ending(order, outputs, [*copies, *fetched]))
+
+    def run(self) -> None:
+        """Tell the ends, first in, first out, as the device's queue has them."""
+        while True:
+            self._end(self._ending.get())
+
+    def _end(self, ending: _Ending) -> None:
+        order = ending.order
+        try:
+            cl.wait_for_events(ending.copies)
+            end_s = self._clock.now()
+            message = done(order, ending.outputs, end_s, end_s - order.start_s)
+        except cl.Error as error:
+            message = {"seat": order.tenant.seat, "failed": str(error)}
+        self._board.ended()
+        self._answer(message)

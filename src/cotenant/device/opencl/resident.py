@@ -1,0 +1,157 @@
+"""A bundle and a device go in; its kernels, weights and counters come out, ready to be launched."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyopencl as cl
+
+from cotenant.core.errors import DeviceError, InvalidRequest
+from cotenant.device.bundle import Array, Bundle, Kernel, Tensor
+from cotenant.device.opencl.launch import Forms, forms
+from cotenant.device.opencl.place import Place, build, plain_part
+
+_RUN_ON = "lower the batch, unload another task of this device, or use a larger one"
+
+
+class Step(NamedTuple):
+    """One launch of a bundle, with the buffers that are its arguments."""
+
+    name: str
+    kernel: Forms
+    arguments: tuple[cl.Buffer, ...]
+    progress: cl.Buffer
+    """The counter of its preemptive form."""
+
+
+class Resident:
+    """What a bundle keeps on a device; at most one inference of it runs at a time."""
+
+    def __init__(self, bundle: Bundle, place: Place) -> None:
+        """Build the kernels and put the weights in place.
+
+        Raises:
+            DeviceError: a kernel does not build in any form, or the memory is not enough.
+        """
+        self._manifest = bundle.manifest
+        self.fallbacks: dict[str, str] = {}
+        """Kernels whose elastic forms this device's compiler refuses, with its log."""
+        try:
+            self._values = self._put(bundle, place)
+            self._counters, counters = self._count(place)
+        except cl.Error as error:
+            raise DeviceError(_does_not_fit(bundle, place, error)) from error
+        kernels = {
+            name: self._built(place, bundle.sources[name], name, about)
+            for name, about in self._manifest.kernels.items()
+        }
+        self.steps = tuple(
+            Step(
+                step.kernel,
+                kernels[step.kernel],
+                tuple(self._values[name] for name in step.arguments),
+                counter,
+            )
+            for step, counter in zip(self._manifest.steps, counters, strict=True)
+        )
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self._manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return self._manifest.outputs
+
+    def check(self, inputs: Mapping[str, Array]) -> None:
+        """Raises `InvalidRequest` where an input is missing, or has another type or shape."""
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise InvalidRequest(f"input {spec.name!r} is missing; give {_names(self.inputs)}")
+            given = inputs[spec.name]
+            if given.dtype.name != spec.dtype or given.shape != spec.shape:
+                raise InvalidRequest(
+                    f"input {spec.name!r} is {given.dtype} {list(given.shape)}; this bundle was "
+                    f"compiled for {spec.dtype} {list(spec.shape)}"
+                )
+
+    def feed(self, queue: cl.CommandQueue, inputs: Mapping[str, Array]) -> list[cl.Event]:
+        """Queue the copies of checked inputs.
+
+        An event of a copy holds the array, and waits for its end when it is forgotten.
+        """
+        return [
+            cl.enqueue_copy(
+                queue,
+                self._values[spec.value],
+                np.ascontiguousarray(inputs[spec.name]),
+                is_blocking=False,
+            )
+            for spec in self.inputs
+        ]
+
+    def fetch(self, queue: cl.CommandQueue) -> tuple[dict[str, Array], list[cl.Event]]:
+        """Queue the copies of the outputs; they are there when the events have come."""
+        answer = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self.outputs}
+        copies = [
+            cl.enqueue_copy(queue, answer[spec.name], self._values[spec.value], is_blocking=False)
+            for spec in self.outputs
+        ]
+        return answer, copies
+
+    def rewind(self, queue: cl.CommandQueue) -> None:
+        """Queue that all counters start from nothing."""
+        cl.enqueue_fill_buffer(
+            queue, self._counters, np.zeros(1, np.uint32), 0, self._counters.size
+        )
+
+    def progress(self, queue: cl.CommandQueue) -> Sequence[int]:
+        """How many tiles of each step were claimed; waits for all that is queued."""
+        found = np.empty(self._counters.size // 4, np.uint32)
+        cl.enqueue_copy(queue, found, self._counters)
+        return [int(one) for one in found[:: len(found) // max(1, len(self.steps))]]
+
+    def _built(self, place: Place, source: str, name: str, about: Kernel) -> Forms:
+        elastic = about.rung == "preemptive"
+        try:
+            program = build(place, source, name)
+        except DeviceError as error:
+            if not elastic:
+                raise
+            program, elastic = build(place, plain_part(source), name), False
+            self.fallbacks[name] = str(error)
+        return forms(program, name, about.grid, about.block, elastic)
+
+    def _put(self, bundle: Bundle, place: Place) -> dict[str, cl.Buffer]:
+        context, flags = place.context, cl.mem_flags
+        values = {
+            name: cl.Buffer(
+                context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=np.ascontiguousarray(one)
+            )
+            for name, one in bundle.weights.items()
+        }
+        arena = cl.Buffer(context, flags.READ_WRITE, max(1, bundle.manifest.arena_bytes))
+        for name, where in bundle.manifest.places.items():
+            values[name] = arena.get_sub_region(where.offset_bytes, max(1, where.size_bytes))
+        return values
+
+    def _count(self, place: Place) -> tuple[cl.Buffer, list[cl.Buffer]]:
+        """One counter for each step, far enough apart to be buffers of their own."""
+        apart = max(4, place.device.mem_base_addr_align // 8)
+        count = max(1, len(self._manifest.steps))
+        whole = cl.Buffer(place.context, cl.mem_flags.READ_WRITE, apart * count)
+        steps = range(len(self._manifest.steps))
+        return whole, [whole.get_sub_region(apart * number, 4) for number in steps]
+
+
+def _does_not_fit(bundle: Bundle, place: Place, error: cl.Error) -> str:
+    need = bundle.manifest.arena_bytes + sum(each.nbytes for each in bundle.weights.values())
+    has = place.device.global_mem_size
+    return (
+        f"bundle {str(bundle.folder)!r} needs {need} bytes on {place.name!r}, which has {has} "
+        f"and refuses: {error}; {_RUN_ON}"
+    )
+
+
+def _names(specs: tuple[Tensor, ...]) -> str:
+    return ", ".join(repr(spec.name) for spec in specs)

@@ -1,0 +1,103 @@
+"""A moment goes in; what best-effort work may do without critical work feeling it comes out.
+
+Without critical work: all that is left, as wide as the device, in the form that pauses. Two
+exceptions, each for the same end, that critical work finds the device empty:
+
+- A kernel that is over in less than `brief_s` needs no pause: it is launched plain. (Tally,
+  ASPLOS 2025, chooses between forms by the turnaround, under a limit of 0.1 ms.)
+- Less than `hint_s` before an arrival that is known to come, only what is over by then is
+  started. (GPreempt, ATC 2025: a hint before the next arrival.)
+
+Beside a critical kernel: a shard that is over before it, and so narrow that it costs the
+critical kernel at most `epsilon` of its time. With U units of L threads, the critical kernel's
+tiles N_c of S_c threads and ours of S, and w physical blocks, the cost is taken to be
+
+    0             on units that the critical kernel never uses (w <= U - N_c), where both are
+                  bound by arithmetic, or one by it and the other by memory traffic
+    w / U         on the same units, where both are bound by memory traffic or it is unknown: of
+                  the bandwidth, which all units share, padding takes at most its share of them
+    w S / (U L)   on units that it does use (w <= U - N_c mod U, S + S_c <= L: Miriam's
+                  inequalities), where one is bound by memory traffic and the other is not
+
+and anything else is too much. The cost is a model made here, to be replaced by a measurement
+where there is one; the guard narrows what it gets wrong.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cotenant.device.sharing import Form, KernelView, Moment, Shard
+from cotenant.policy.sharing.room import full_width, idle_units, tiles_within, whole
+
+
+@dataclass(frozen=True)
+class CotenantSharing:
+    """See the module's text; the fields are the rule's only knobs.
+
+    >>> from cotenant.device.sharing import DeviceView, KernelView
+    >>> kernel = KernelView("k", 64, 1024, True, 0.008, memory_bound=False)
+    >>> now = Moment(DeviceView(8, 1024), kernel, 0, None, None, None, 0, 8)
+    >>> rule = CotenantSharing()
+    >>> rule.next_shard(now)
+    Shard(form=<Form.PREEMPTIVE: 'preemptive'>, tiles=64, width=8)
+    >>> rule.next_shard(now._replace(next_critical_s=0.0015))
+    Shard(form=<Form.STATIC: 'static'>, tiles=8, width=8)
+    >>> small = KernelView("c", 5, 1024, True, 0.002, memory_bound=False)
+    >>> rule.next_shard(now._replace(critical=small, critical_left_s=0.0025))
+    Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3)
+    """
+
+    epsilon: float = 0.05
+    """Part of its own time by which padding may lengthen a critical kernel."""
+    hint_s: float = 0.002
+    brief_s: float = 0.0001
+    pauses: bool = True
+    critical_first: bool = True
+    forms: ClassVar[frozenset[Form]] = frozenset(Form)
+
+    def next_shard(self, moment: Moment) -> Shard | None:
+        if moment.critical is not None:
+            return self._beside(moment, moment.critical)
+        gap_s = moment.next_critical_s
+        if gap_s is not None and 0.0 < gap_s <= self.hint_s:
+            return _over_within(moment, gap_s)
+        if not moment.kernel.elastic or self._brief(moment):
+            return whole(moment)
+        width = full_width(moment)
+        return Shard(Form.PREEMPTIVE, moment.kernel.tiles - moment.done, width)
+
+    def _brief(self, moment: Moment) -> bool:
+        # Behind another shard it would have to wait for that one's end or pause.
+        alone_s = moment.kernel.alone_s
+        return alone_s is not None and alone_s <= self.brief_s and not moment.in_flight
+
+    def _beside(self, moment: Moment, critical: KernelView) -> Shard | None:
+        if not moment.kernel.elastic or moment.in_flight or moment.critical_left_s is None:
+            return None
+        width = min(moment.width, self._padding(moment, critical))
+        tiles = tiles_within(moment, width, moment.critical_left_s) if width > 0 else 0
+        return Shard(Form.STATIC, tiles, min(width, tiles)) if tiles else None
+
+    def _padding(self, moment: Moment, critical: KernelView) -> int:
+        """The largest width whose cost is within epsilon."""
+        device, kernel = moment.device, moment.kernel
+        idle = idle_units(device, critical)
+        ours, theirs = kernel.memory_bound, critical.memory_bound
+        if ours is None or theirs is None or (ours and theirs):
+            return min(idle, int(self.epsilon * device.units))
+        if ours == theirs or kernel.threads + critical.threads > device.unit_threads:
+            return idle
+        beside = int(self.epsilon * device.units * device.unit_threads / kernel.threads)
+        return min(max(idle, beside), device.units - critical.tiles % device.units)
+
+
+def _over_within(moment: Moment, gap_s: float) -> Shard | None:
+    kernel = moment.kernel
+    if not kernel.elastic:
+        brief = kernel.alone_s is not None and kernel.alone_s <= gap_s
+        return whole(moment) if brief and not moment.in_flight else None
+    if moment.in_flight:  # what is there already may take all the time that is left
+        return None
+    width = full_width(moment)
+    tiles = tiles_within(moment, width, gap_s)
+    return Shard(Form.STATIC, tiles, min(width, tiles)) if tiles else None

@@ -1,0 +1,199 @@
+"""What every rule for kernels must hold to, on whatever device and beside whatever kernel."""
+
+import dataclasses
+import pickle
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cotenant.device.sharing import Form, Moment, Sharing
+from cotenant.policy import POLICIES, policy_by_name
+from cotenant.policy.sharing.cotenant import CotenantSharing
+from tests.policy.sharing.moments import alone, beside_critical, moments
+
+RULES = {name: policy_by_name(name).sharing for name in POLICIES}
+every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+
+
+def begun_by(rule: Sharing, moment: Moment) -> Moment:
+    """Where the rule launches whole kernels only, none was ever left half done."""
+    return moment if Form.STATIC in rule.forms else moment._replace(done=0)
+
+
+@every_rule
+@given(moment=moments())
+def test_a_launch_never_exceeds_what_is_left_and_is_one_that_the_kernel_has(
+    rule: Sharing, moment: Moment
+) -> None:
+    moment = begun_by(rule, moment)
+    shard = rule.next_shard(moment)
+    if shard is None:
+        return
+    assert shard.form in rule.forms
+    left = moment.kernel.tiles - moment.done
+    assert 1 <= shard.tiles <= left
+    assert 1 <= shard.width <= shard.tiles
+    if not moment.kernel.elastic or shard.form is Form.PLAIN:
+        # All blocks run in this form: nothing of it may be complete, and nothing is left out.
+        assert shard.form is Form.PLAIN
+        assert (moment.done, shard.tiles) == (0, moment.kernel.tiles)
+
+
+@every_rule
+@given(moment=alone, gap_s=st.none() | st.floats(-1.0, 0.0) | st.floats(0.01, 1.0))
+def test_there_is_progress_whenever_no_critical_work_is_there(
+    rule: Sharing, moment: Moment, gap_s: float | None
+) -> None:
+    # An arrival that was expected and does not come must not hold anything for ever.
+    moment = begun_by(rule, moment)
+    shard = rule.next_shard(moment._replace(in_flight=0, next_critical_s=gap_s))
+    assert shard is not None
+    assert shard.tiles == moment.kernel.tiles - moment.done
+
+
+@every_rule
+@given(moment=moments())
+def test_a_rule_is_the_same_in_another_interpreter(rule: Sharing, moment: Moment) -> None:
+    values = orjson.loads(orjson.dumps(dataclasses.asdict(rule)))
+    for there in (pickle.loads(pickle.dumps(rule)), type(rule)(**values)):
+        assert there == rule
+        assert there.next_shard(moment) == rule.next_shard(moment)
+
+
+@every_rule
+@given(moment=alone)
+def test_a_kernel_is_completed_by_asking_again(rule: Sharing, moment: Moment) -> None:
+    moment = moment._replace(done=0, in_flight=0, next_critical_s=None)
+    launched = 0
+    while moment.done < moment.kernel.tiles:
+        shard = rule.next_shard(moment)
+        assert shard is not None
+        moment = moment._replace(done=moment.done + shard.tiles)
+        launched += shard.tiles
+    assert launched == moment.kernel.tiles
+
+
+@pytest.mark.parametrize("name", ["cotenant", "miriam", "reef", "sequential"])
+@given(moment=beside_critical)
+def test_what_cannot_be_cut_is_not_started_beside_critical_work(name: str, moment: Moment) -> None:
+    kernel = moment.kernel._replace(elastic=False)
+    assert RULES[name].next_shard(moment._replace(kernel=kernel, done=0)) is None
+
+
+@pytest.mark.parametrize("name", ["cotenant", "miriam", "reef", "inter-stream-barrier"])
+@given(moment=beside_critical, others=st.integers(1, 4))
+def test_one_shard_at_a_time_beside_critical_work(name: str, moment: Moment, others: int) -> None:
+    assert RULES[name].next_shard(moment._replace(in_flight=others)) is None
+
+
+@given(moment=beside_critical)
+def test_sequential_starts_nothing_beside_and_multi_stream_everything(moment: Moment) -> None:
+    assert RULES["sequential"].next_shard(moment) is None
+    shard = RULES["multi-stream"].next_shard(moment)
+    assert shard is not None
+    assert shard.tiles == moment.kernel.tiles - moment.done
+
+
+@given(moment=beside_critical)
+def test_shards_beside_critical_work_are_over_before_it(moment: Moment) -> None:
+    for name in ("cotenant", "reef"):
+        shard = RULES[name].next_shard(moment)
+        if shard is None:
+            continue
+        alone_s, left_s = moment.kernel.alone_s, moment.critical_left_s
+        assert alone_s is not None
+        assert left_s is not None
+        resident = moment.device.unit_threads // moment.kernel.threads
+        waves = -(-moment.kernel.tiles // (moment.device.units * resident))
+        turns = -(-shard.tiles // shard.width)
+        assert turns * alone_s / waves <= left_s * (1.0 + 1e-9)
+        assert shard.form is Form.STATIC
+
+
+@given(moment=beside_critical, epsilon=st.floats(0.0, 1.0))
+def test_padding_keeps_to_the_guard_to_the_units_left_and_to_epsilon(
+    moment: Moment, epsilon: float
+) -> None:
+    shard = CotenantSharing(epsilon=epsilon).next_shard(moment)
+    assert moment.critical is not None
+    if shard is None:
+        return
+    units, threads = moment.device
+    critical, kernel = moment.critical, moment.kernel
+    assert shard.width <= moment.width
+    assert shard.width <= units - critical.tiles % units  # Miriam's first inequality
+    idle = max(0, units - critical.tiles)
+    if shard.width > idle:  # some of it lies on units that the critical kernel uses
+        assert {kernel.memory_bound, critical.memory_bound} == {True, False}
+        assert kernel.threads + critical.threads <= threads
+        assert shard.width * kernel.threads / (units * threads) <= epsilon
+    elif kernel.memory_bound is not False and critical.memory_bound is not False:
+        assert shard.width / units <= epsilon
+
+
+@given(moment=beside_critical, less=st.floats(0.0, 1.0), more=st.floats(0.0, 1.0))
+def test_a_larger_epsilon_never_gives_less(moment: Moment, less: float, more: float) -> None:
+    less, more = sorted((less, more))
+    tiles = [
+        shard.tiles if (shard := CotenantSharing(epsilon=one).next_shard(moment)) else 0
+        for one in (less, more)
+    ]
+    assert tiles[0] <= tiles[1]
+
+
+@given(moment=alone, gap_s=st.floats(1e-6, 0.002))
+def test_right_ahead_of_an_arrival_only_what_is_over_by_then_is_started(
+    moment: Moment, gap_s: float
+) -> None:
+    moment = moment._replace(next_critical_s=gap_s)
+    shard = CotenantSharing(hint_s=0.002).next_shard(moment)
+    kernel = moment.kernel
+    if shard is None:
+        return
+    assert kernel.alone_s is not None
+    if not kernel.elastic:
+        assert kernel.alone_s <= gap_s
+        return
+    resident = moment.device.unit_threads // kernel.threads
+    waves = -(-kernel.tiles // (moment.device.units * resident))
+    assert -(-shard.tiles // shard.width) * kernel.alone_s / waves <= gap_s * (1.0 + 1e-9)
+
+
+@given(moment=alone)
+def test_a_long_kernel_alone_can_be_paused_and_a_brief_one_need_not(moment: Moment) -> None:
+    rule = CotenantSharing(brief_s=1e-4)
+    shard = rule.next_shard(moment._replace(next_critical_s=None))
+    assert shard is not None
+    alone_s = moment.kernel.alone_s
+    long = alone_s is None or alone_s > 1e-4
+    if moment.kernel.elastic and (long or moment.in_flight):
+        assert shard.form is Form.PREEMPTIVE
+    else:
+        assert shard.form is not Form.PREEMPTIVE
+
+
+@given(moment=beside_critical)
+def test_orion_launches_only_what_fits_and_differs(moment: Moment) -> None:
+    shard = RULES["orion"].next_shard(moment)
+    if shard is None:
+        return
+    kernel, critical = moment.kernel, moment.critical
+    assert critical is not None
+    assert {kernel.memory_bound, critical.memory_bound} == {True, False}
+
+    def units(threads: int, tiles: int) -> int:
+        return -(-tiles // (moment.device.unit_threads // threads))
+
+    assert (
+        units(kernel.threads, kernel.tiles) + units(critical.threads, critical.tiles)
+        <= moment.device.units
+    )
+
+
+@given(moment=moments(), limit=st.integers(1, 5))
+def test_orion_caps_what_is_in_flight(moment: Moment, limit: int) -> None:
+    rule = type(policy_by_name("orion").sharing)(in_flight_max=limit)
+    if moment.in_flight >= limit:
+        assert rule.next_shard(moment) is None
