@@ -20,6 +20,7 @@ from cotenant.core.model import TensorSpec
 STEPS_MAX = 1024
 """Each step is a few launches; a longer sequence is better cut by the caller."""
 
+_ONNX = ("", "ai.onnx")
 _CONCAT_MAX = 32  # each part is an argument of a kernel, and devices limit those
 _ACTIVATIONS = ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")
 
@@ -34,7 +35,7 @@ def unroll(model: ModelProto, inputs: Sequence[TensorSpec]) -> ModelProto:
     """
     if not any(node.op_type in KINDS for node in model.graph.node):
         return model
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    opset = max((one.version for one in model.opset_import if one.domain in _ONNX), default=1)
     shapes = _shapes(model, inputs)
     unrolled = ModelProto()
     unrolled.CopyFrom(model)
@@ -56,7 +57,7 @@ def _shapes(model: ModelProto, inputs: Sequence[TensorSpec]) -> Shapes:
     for value in bound.graph.input:
         axes = value.type.tensor_type.shape.dim
         for axis, length in zip(axes, fixed.get(value.name, ()), strict=False):
-            axis.dim_value = length
+            axis.dim_value = length or 0
     inferred = shape_inference.infer_shapes(bound, data_prop=True).graph
     return {
         value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
@@ -75,7 +76,7 @@ class _GraphWriter:
         self._count = 0
         self._cuts: dict[tuple[str, int, int], str] = {}
 
-    def __call__(self, kind: str, *read: str, **attributes: object) -> str:
+    def __call__(self, kind: str, *read: str, **attributes: Any) -> str:
         name = self._new()
         self._graph.node.append(helper.make_node(kind, read, [name], name=name, **attributes))
         return name
@@ -99,7 +100,9 @@ class _GraphWriter:
 
     def row(self, value: str, at: int) -> str:
         """[1, ...] of [steps, ...]"""
-        return self("Gather", value, self._list([at]), axis=0)
+        if self._opset < 11:
+            return self("Gather", value, self._list([at]), axis=0)
+        return self("GatherND", value, self.constant(np.array([[at]], np.int64)))
 
     def picked(self, value: str, at: int) -> str:
         """[...] of [directions, ...]"""
@@ -157,7 +160,9 @@ class _Layer:
         whole, hidden, cell, *_ = (*self._node.output, "", "", "")
         if whole:
             shape = (self._steps, 1, self._rows, self._units)
-            parts = [write.reshape(write.joined([s.hidden for s in way], 0), *shape) for way in ways]
+            parts = [
+                write.reshape(write.joined([s.hidden for s in way], 0), *shape) for way in ways
+            ]
             made = write.joined(parts, 1)
             if self._rows_first:
                 made = write("Transpose", made, perm=[2, 0, 1, 3])
