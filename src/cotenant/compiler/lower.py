@@ -7,7 +7,7 @@ TVM's machine would execute, one call after another, becomes steps.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tvm import relax, tirx
 from tvm.relax.frontend.onnx import from_onnx
 
 from cotenant.compiler.bind import Shape, bind_inputs, with_input_names
+from cotenant.compiler.front import Report
 from cotenant.compiler.program import Array, Program, Step, Target
 from cotenant.compiler.schedule import RECIPE, build_unit, tvm_target
 from cotenant.compiler.unit import Unit, UnitCache
@@ -27,9 +28,6 @@ from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 
 COMPILER = f"tvm {tvm.__version__}"
-
-Report = Callable[[str, int, int], None]
-"""Told what is built, how many kernels are done, and how many there are."""
 
 
 def lower(
