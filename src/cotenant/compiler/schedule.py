@@ -1,8 +1,8 @@
 """A fused function goes in; its scheduled kernels, as source text, and their launches come out.
 
-A rule of TVM's `dlight` schedules the function. It is built by itself, so that its source
-stands alone and can be kept. What TVM would run on the host, a few launches with their
-arguments, is read here.
+A rule of TVM's `dlight` schedules the function, and what it made is checked. It is built by
+itself, so that its source stands alone and can be kept. What TVM would run on the host, a few
+launches with their arguments, is read here.
 """
 
 import math
@@ -20,7 +20,7 @@ from cotenant.compiler.source import Language
 from cotenant.compiler.unit import Call, Unit
 from cotenant.core.errors import ModelError
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the same function comes to be built in another way."""
 
 _AXES = ("x", "y", "z")
@@ -33,42 +33,91 @@ def tvm_target(target: Target) -> Any:
     return tvm.target.Target(described)
 
 
+_RULES = (
+    dlight.gpu.Matmul(),
+    dlight.gpu.GEMV(),
+    dlight.gpu.Reduction(),
+    dlight.gpu.GeneralReduction(),
+    dlight.gpu.Fallback(),
+)
+"""The first that fits a function schedules it; the last fits all."""
+
+
 @pass_instrument
-class _SplitWatch:
-    """Keeps the functions as they are just after host and device have been split."""
+class _Watch:
+    """Keeps functions as they are at two points of their way."""
 
     def __init__(self) -> None:
-        self.module: Any = None
+        self.simple: Any = None
+        """Once indices are simple, and threads still loops."""
+        self.split: Any = None
+        """Just after host and device have been split."""
 
     def run_after_pass(self, module: Any, about: Any) -> None:
-        if about.name == "tirx.SplitHostDevice":
-            self.module = module
+        if about.name == "s_tir.StmtSimplify" and self.simple is None:
+            self.simple = module
+        elif about.name == "tirx.SplitHostDevice":
+            self.split = module
 
 
 def build_unit(name: str, function: Any, target: Target) -> Unit:
     """Schedule and build one fused function.
 
     Raises:
-        ModelError: the host would have to do more than launch kernels.
+        ModelError: no rule fits, or the host would have to do more than launch kernels.
     """
     device = tvm_target(target)
-    watch = _SplitWatch()
-    module = tvm.IRModule({name: function.with_attr("global_symbol", name)})
-    with device:
-        module = dlight.ApplyDefaultSchedule(
-            dlight.gpu.Matmul(),
-            dlight.gpu.GEMV(),
-            dlight.gpu.Reduction(),
-            dlight.gpu.GeneralReduction(),
-            dlight.gpu.Fallback(),
-        )(module)
-        with tvm.transform.PassContext(instruments=[watch]):
-            built = tirx.build(module, target=device.with_host(tvm.target.Target("c")))
+    for rule in _RULES:
+        module = tvm.IRModule({name: function.with_attr("global_symbol", name)})
+        watch = _Watch()
+        with device:
+            module = dlight.ApplyDefaultSchedule(rule)(module)
+            if "tirx.is_scheduled" not in module[name].attrs:
+                continue
+            with tvm.transform.PassContext(instruments=[watch]):
+                built = tirx.build(module, target=device.with_host(tvm.target.Target("c")))
+        if not _reads_of_other_threads(watch.simple[name]):
+            break
+    else:
+        raise ModelError(f"no schedule fits kernel {name!r}; serve the model on the CPU")
     inspect = tvm_ffi.get_global_func("ffi.ModuleInspectSource")
     format_ = "cuda" if target.language is Language.CUDA else ""
     # A function that launches nothing (it has no elements) has no device module.
     source = str(inspect(built.imports[0], format_)) if built.imports else ""
-    return _host(name, watch.module[name], source)
+    return _host(name, watch.split[name], source)
+
+
+def _reads_of_other_threads(function: Any) -> bool:
+    """Whether an index into a thread's own memory depends on the thread's number.
+
+    It never does where a thread reads what it wrote. `Reduction` takes a result that a
+    later loop shares out anew among the threads for a thread's own; what is read then was
+    written by another thread, so the next rule has to do.
+    """
+    threads, found = set(), []
+
+    def note_thread(loop: Any) -> None:
+        if loop.kind == tirx.ForKind.THREAD_BINDING and "threadIdx" in (
+            loop.thread_binding.thread_tag
+        ):
+            threads.add(loop.loop_var)
+
+    def look(buffer: Any, indices: Any) -> None:
+        if isinstance(buffer, tirx.Buffer) and buffer.scope() == "local":
+            for index in indices:
+                tvm_ffi.structural_walk(
+                    index, (tirx.Var, lambda one: found.append(one in threads)), order="post"
+                )
+
+    body = function.body
+    tvm_ffi.structural_walk(body, (tirx.For, note_thread), order="post")
+    tvm_ffi.structural_walk(
+        body, (tvm.ir.TensorLoad, lambda one: look(one.source, one.indices)), order="post"
+    )
+    tvm_ffi.structural_walk(
+        body, (tirx.BufferStore, lambda one: look(one.buffer, one.indices)), order="post"
+    )
+    return any(found)
 
 
 def _host(name: str, function: Any, source: str) -> Unit:

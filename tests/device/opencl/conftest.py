@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 if importlib.util.find_spec("pyopencl") is None:
-    collect_ignore = ["bench.py", "test_forms.py", "test_runner.py"]
+    collect_ignore = ["bench.py", "test_forms.py", "test_runner.py", "test_schedules.py"]
 
 
 @pytest.fixture(scope="session")
