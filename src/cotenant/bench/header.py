@@ -10,7 +10,10 @@ from cotenant.bench.mixed import Settings
 from cotenant.bench.scenarios import Scenario
 from cotenant.core.hardware import machine_fingerprint
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop")
+_LIBRARIES = (
+    *("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop"),
+    *("apache-tvm", "pyopencl", "pocl-binary-distribution", "nvidia-cuda-nvrtc"),
+)
 
 
 def versions() -> dict[str, str]:

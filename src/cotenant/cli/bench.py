@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cotenant.bench.bars import Bar
 from cotenant.bench.header import mixed_header
+from cotenant.bench.kernel_report import write_report as write_kernel_report
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_seconds_s
 from cotenant.bench.overhead import OverheadBar
@@ -20,6 +21,7 @@ from cotenant.bench.records import RecordWriter, suite_of
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
+from cotenant.cli.bench_kernels import kernels
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes, format_duration
 
@@ -29,6 +31,9 @@ _OUT = click.Path(path_type=Path, file_okay=False)
 @click.group()
 def bench() -> None:
     """Measure: several models on one machine, or what the server itself costs."""
+
+
+bench.add_command(kernels)
 
 
 @bench.command()
@@ -81,8 +86,11 @@ def report(folder: Path) -> None:
     """Make the reports of FOLDER again, from its records alone."""
     console = Console()
     try:
-        if suite_of(folder / RECORDS) == "overhead":
+        suite = suite_of(folder / RECORDS)
+        if suite == "overhead":
             _print_overhead(write_overhead_report(folder), folder, console)
+        elif suite == "kernels":
+            _print_bars(write_kernel_report(folder), folder, console)
         else:
             _print_bars(write_report(folder), folder, console)
     except CotenantError as error:
