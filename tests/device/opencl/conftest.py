@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 if importlib.util.find_spec("pyopencl") is None:
-    collect_ignore = ["bench.py", "test_forms.py", "test_runner.py", "test_schedules.py"]
+    collect_ignore = [
+        *("bench.py", "test_forms.py", "test_runner.py", "test_schedules.py", "test_trial.py")
+    ]
 
 
 @pytest.fixture(scope="session")
