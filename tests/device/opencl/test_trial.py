@@ -54,7 +54,7 @@ def test_right_forms_agree(place: Any, text: str, name: str) -> None:
         ("cotenant_tile < cotenant_end;", "cotenant_tile + 1 < cotenant_end;"),
         ("if (cotenant_tile >= cotenant_end)", "if (cotenant_tile >= cotenant_end - 1)"),
         ("*cotenant_pause ? 0xffffffffu :", ""),
-        ("cotenant_tile / cotenant_x % cotenant_y", "cotenant_tile / cotenant_x"),
+        ("cotenant_tile / cotenant_x % cotenant_y", "cotenant_tile / cotenant_x % 1u"),
         ("atomic_inc(cotenant_progress)", "atomic_add(cotenant_progress, 2u)"),
     ],
 )
