@@ -3,11 +3,10 @@
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from cotenant.cli.compile import compile as compile_command
 from cotenant.compiler.bind import bind_inputs
@@ -92,20 +91,31 @@ def test_a_damaged_kernel_in_the_cache_is_built_again(tmp_path: Path) -> None:
 @needs_tvm
 def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
     value = helper.make_tensor_value_info
-    draw = np.zeros((1, 16, 4), np.float32)
     graph = helper.make_graph(
-        [helper.make_node("LSTM", ["x", "w", "r"], ["", "h"], name="cell", hidden_size=4)],
+        [helper.make_node("Det", ["x"], ["d"], name="volume")],
         "g",
-        [value("x", TensorProto.FLOAT, [3, 1, 4])],
-        [value("h", TensorProto.FLOAT, [1, 1, 4])],
-        [numpy_helper.from_array(draw, "w"), numpy_helper.from_array(draw, "r")],
+        [value("x", TensorProto.FLOAT, [3, 3])],
+        [value("d", TensorProto.FLOAT, [])],
     )
-    path = tmp_path / "lstm.onnx"
+    path = tmp_path / "det.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
     done = CliRunner().invoke(compile_command, [str(path), "-o", str(tmp_path / "out")])
     assert done.exit_code == 1
-    assert "LSTM (node 'cell')" in done.output
+    assert "Det (node 'volume')" in done.output
     assert not (tmp_path / "out").exists()
+
+
+@needs_tvm
+def test_names_that_are_no_identifiers_stay_outside_of_kernels(tmp_path: Path) -> None:
+    model, name = model_of(1, 4), "gpu 0/data-0"
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    onnx.save(model, tmp_path / "odd.onnx")
+    out = tmp_path / "out"
+    done = CliRunner().invoke(compile_command, [str(tmp_path / "odd.onnx"), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    bundle = read_bundle(out, "opencl")
+    assert [one.name for one in bundle.manifest.inputs] == [name]
+    assert not any("gpu" in source for source in bundle.sources.values())
 
 
 @pytest.mark.parametrize("text", ["x", "x=", "x=1x", "x=0x3", "x=axb"])

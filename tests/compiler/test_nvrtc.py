@@ -1,7 +1,10 @@
 """Elastic CUDA kernels compile for edge and server GPUs without one, and say what they need."""
 
+from pathlib import Path
+
 import pytest
 
+from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.elastic import make_elastic
 from cotenant.compiler.nvrtc import assemble, available
 from cotenant.compiler.source import Language
@@ -40,6 +43,46 @@ def test_a_kernel_by_hand_in_three_forms(architecture: str) -> None:
     assert found.resources["sums"].shared_bytes >= 4 * 64
     claimed = found.resources["sums_preemptive"].shared_bytes
     assert claimed > found.resources["sums_static"].shared_bytes
+
+
+PRODUCT = """
+extern "C" __global__ void __launch_bounds__(256)
+product(float* __restrict__ y, float* __restrict__ x, float* __restrict__ w, void* unused) {
+  __shared__ float part[256];
+  float sum = 0.0f;
+  for (int k = 0; k < 64; ++k)
+    sum += x[k * 16 + threadIdx.y]
+         * w[k * 1024 + threadIdx.y * 64 + blockIdx.x * 16 + threadIdx.x];
+  part[threadIdx.x * 16 + threadIdx.y] = sum;
+  __syncthreads();
+  if (threadIdx.y == 0) {
+    sum = 0.0f;
+    for (int k = 0; k < 16; ++k) sum += part[threadIdx.x * 16 + k];
+    y[blockIdx.x * 16 + threadIdx.x] = sum;
+  }
+}
+"""
+
+
+def test_what_all_tiles_read_is_not_held_in_registers() -> None:
+    """The 64 values of x that a thread reads are the same for each tile: 128 registers once."""
+    found = assemble(make_elastic(PRODUCT, Language.CUDA).text, "product", "sm_90").resources
+    assert found["product_static"].registers < 3 * found["product"].registers
+
+
+def test_kept_assemblies_are_the_compilers(tmp_path: Path) -> None:
+    cache = AssemblyCache(tmp_path)
+    made = make_elastic(SUMS, Language.CUDA).text
+    wanted = assemble(made, "sums", "sm_87")
+    assert cache.assemble(made, "sums", "sm_87") == wanted
+    (kept,) = tmp_path.iterdir()
+    written = kept.stat().st_mtime_ns
+    assert cache.assemble(made, "sums", "sm_87") == wanted
+    assert kept.stat().st_mtime_ns == written
+    cache.assemble(made, "sums", "sm_90")
+    assert len(list(tmp_path.iterdir())) == 2
+    kept.write_text("{}")
+    assert cache.assemble(made, "sums", "sm_87") == wanted
 
 
 def test_a_broken_kernel_brings_the_compilers_log() -> None:

@@ -11,14 +11,8 @@ from cotenant.bench.scenarios import Scenario
 from cotenant.core.hardware import machine_fingerprint
 
 _LIBRARIES = (
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "grpcio",
-    "httptools",
-    "uvloop",
-    "pyopencl",
-    "apache-tvm",
+    *("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop"),
+    *("apache-tvm", "pyopencl", "pocl-binary-distribution", "nvidia-cuda-nvrtc"),
 )
 
 

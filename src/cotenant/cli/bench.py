@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cotenant.bench.header import mixed_header
+from cotenant.bench.kernel_report import write_report as write_kernel_report
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import Settings
 from cotenant.bench.overhead import OverheadBar
@@ -20,6 +21,7 @@ from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.suite_report import write_suite_report
 from cotenant.bench.suites import SUITES
+from cotenant.cli.bench_kernels import kernels
 from cotenant.cli.elastic_suites import disb, mdtb
 from cotenant.cli.measuring import measure, print_bars, progress_bar, verdict
 from cotenant.cli.prediction import prediction
@@ -41,6 +43,9 @@ bench.add_command(theory)
 
 bench.add_command(mdtb)
 bench.add_command(disb)
+
+
+bench.add_command(kernels)
 
 
 @bench.command()
@@ -103,6 +108,8 @@ def report(folder: Path) -> None:
             print_bars(write_prediction_report(folder), folder, console)
         elif suite in SUITES:
             print_bars(write_suite_report(folder), folder, console)
+        elif suite == "kernels":
+            print_bars(write_kernel_report(folder), folder, console)
         else:
             print_bars(write_report(folder), folder, console)
     except CotenantError as error:

@@ -1,7 +1,6 @@
 """A model and a target go in; a bundle of elastic kernels comes out, with a line on each rung."""
 
 import hashlib
-import importlib
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -10,12 +9,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.bind import Shape
 from cotenant.compiler.bundle import Assemble, write_bundle
-from cotenant.compiler.nvrtc import Assembled, assemble, available
+from cotenant.compiler.front import lower_model
+from cotenant.compiler.nvrtc import Assembled, available
 from cotenant.compiler.program import Program, Target, parse_target
 from cotenant.compiler.unit import UnitCache
-from cotenant.core.errors import CotenantError, Unsupported
+from cotenant.core.errors import CotenantError
 from cotenant.graph.cache import cache_folder
 from cotenant.graph.load import check_model, resolve_model
 
@@ -52,13 +53,6 @@ def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, .
 
 
 def _lowered(path: Path, shapes: dict[str, Shape], batch: int, target: Target) -> Program:
-    try:
-        lower = importlib.import_module("cotenant.compiler.lower").lower
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            f"compiling needs {error.name!r}, which is not installed; "
-            "run: pip install 'cotenant[compile]'"
-        ) from error
     columns = (
         TextColumn("{task.description:>40.40}"),
         BarColumn(),
@@ -72,8 +66,7 @@ def _lowered(path: Path, shapes: dict[str, Shape], batch: int, target: Target) -
             progress.update(bar, description=what, completed=done, total=total)
 
         cache = UnitCache(cache_folder() / "kernels")
-        program: Program = lower(path, target, shapes=shapes, batch=batch, cache=cache, tell=tell)
-        return program
+        return lower_model(path, target, shapes=shapes, batch=batch, cache=cache, tell=tell)
 
 
 def _assembler(program: Program, target: Target) -> Assemble | None:
@@ -84,11 +77,12 @@ def _assembler(program: Program, target: Target) -> Assemble | None:
         click.echo("no PTX is made; for that: pip install 'cotenant[ptx]'", err=True)
         return None
     count = len(program.kernels)
+    cache = AssemblyCache(cache_folder() / "ptx")
     numbers = itertools.count(1)
 
     def told(source: str, name: str) -> Assembled:
         click.echo(f"PTX {next(numbers)}/{count} {name}", err=True)
-        return assemble(source, name, architecture)
+        return cache.assemble(source, name, architecture)
 
     return told
 

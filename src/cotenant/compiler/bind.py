@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from onnx import ModelProto, ValueInfoProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, ValueInfoProto, helper
 
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
@@ -27,6 +27,26 @@ def bind_inputs(
             f"{', '.join(repr(value.name) for value in inputs)}"
         )
     return tuple(_bound(value, shapes.get(value.name), batch) for value in inputs)
+
+
+def with_input_names(model: ModelProto, names: Mapping[str, str]) -> ModelProto:
+    """The model with inputs renamed, wherever they are read."""
+    renamed = ModelProto()
+    renamed.CopyFrom(model)
+    for value in renamed.graph.input:
+        value.name = names.get(value.name, value.name)
+    for value in renamed.graph.output:
+        value.name = names.get(value.name, value.name)
+    _rename_reads(renamed.graph, names)
+    return renamed
+
+
+def _rename_reads(graph: GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                _rename_reads(attribute.g, names)
 
 
 def _bound(value: ValueInfoProto, given: Shape | None, batch: int) -> TensorSpec:

@@ -69,6 +69,9 @@ def make_elastic(text: str, language: Language) -> ElasticSource:
     return ElasticSource("\n".join(parts), tuple(outcome))
 
 
+_OBJECT_POINTER = re.compile(r"^(?!.*\bvoid\b)[^()]*\*")
+
+
 class _Cuda:
     """What the two forms are made of in CUDA C."""
 
@@ -82,6 +85,22 @@ class _Cuda:
     pause = "const volatile unsigned int* cotenant_pause"
     claimed = "__shared__ unsigned int cotenant_claimed;"
     triple = "make_uint3"
+    fresh = (
+        "unsigned int cotenant_zero;\n"
+        '    asm volatile("mov.u32 %0, 0;" : "=r"(cotenant_zero));\n    '
+    )
+    """A zero that the compiler does not know, anew for each tile.
+
+    Added to the pointers it keeps what all tiles read from being held in registers between
+    tiles, which has cost a kernel four times its registers, and so the blocks beside it.
+    """
+
+    def arguments(self, kernel: Kernel) -> tuple[str, ...]:
+        """What a tile of the static form is called with."""
+        return tuple(
+            f"{name} + cotenant_zero" if _OBJECT_POINTER.search(declared) else name
+            for name, declared in zip(kernel.arguments, kernel.parameters, strict=True)
+        )
 
     def shared(self, kernel: Kernel) -> tuple[str, str]:
         """Nothing: in CUDA C a function may declare shared memory itself."""
@@ -112,6 +131,11 @@ class _OpenCl:
     pause = "const volatile __global uint* cotenant_pause"
     claimed = "__local uint cotenant_claimed;"
     triple = "(uint3)"
+    fresh = ""
+
+    def arguments(self, kernel: Kernel) -> tuple[str, ...]:
+        """What a tile of the static form is called with."""
+        return kernel.arguments
 
     _BUILTINS = (
         ("get_group_id(d)", "((size_t)cotenant_axis(cotenant_block, (d), 0u))"),
@@ -185,14 +209,14 @@ def _signature(kernel: Kernel, dialect: _Dialect, suffix: str, extra: tuple[str,
     return f"{kernel.head} {kernel.name}{suffix}({parameters})"
 
 
-def _call(kernel: Kernel, dialect: _Dialect) -> str:
+def _call(kernel: Kernel, dialect: _Dialect, given: tuple[str, ...]) -> str:
     _, passed = dialect.shared(kernel)
     block = (
         f"{dialect.triple}(cotenant_tile % cotenant_x, "
         "cotenant_tile / cotenant_x % cotenant_y, cotenant_tile / cotenant_x / cotenant_y)"
     )
     grid = f"{dialect.triple}(cotenant_x, cotenant_y, cotenant_z)"
-    arguments = (*kernel.arguments, *((passed,) if passed else ()), block, grid)
+    arguments = (*given, *((passed,) if passed else ()), block, grid)
     return f"{kernel.name}_tile({', '.join(arguments)});"
 
 
@@ -206,7 +230,7 @@ def _static(kernel: Kernel, dialect: _Dialect) -> str:
   {shared}
   for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
        cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
-    {_call(kernel, dialect)}
+    {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel))}
     {dialect.barrier}
   }}
 }}
@@ -236,7 +260,7 @@ def _preemptive(kernel: Kernel, dialect: _Dialect) -> str:
     if (cotenant_tile >= cotenant_end) {{
       break;
     }}
-    {_call(kernel, dialect)}
+    {_call(kernel, dialect, kernel.arguments)}
   }}
 }}
 """

@@ -1,14 +1,13 @@
 """An ONNX model goes in; its fused and scheduled kernels, as source text, come out.
 
-The one place that knows Apache TVM. Its front end makes a graph of operators, which are
-fused; a rule of `dlight` schedules each of the fused functions; each is built by itself, so
-that its source stands alone and can be kept. What TVM would run on the host, a few launches
-with their arguments, is read here and becomes steps.
+This file and `schedule` are the place that knows Apache TVM. Its front end makes a graph of
+operators, which are fused; each of the fused functions is scheduled and built by itself; what
+TVM's machine would execute, one call after another, becomes steps.
 """
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,19 @@ from typing import Any
 import numpy as np
 import onnx
 import tvm
-import tvm_ffi
 from tvm import relax, tirx
-from tvm.ir.instrument import pass_instrument
 from tvm.relax.frontend.onnx import from_onnx
-from tvm.s_tir import dlight
 
-from cotenant.compiler.bind import Shape, bind_inputs
-from cotenant.compiler.program import Array, Kernel, Program, Step, Target
-from cotenant.compiler.source import Language
-from cotenant.compiler.unit import Call, Unit, UnitCache
+from cotenant.compiler.bind import Shape, bind_inputs, with_input_names
+from cotenant.compiler.front import Report
+from cotenant.compiler.program import Array, Program, Step, Target
+from cotenant.compiler.schedule import RECIPE, build_unit, tvm_target
+from cotenant.compiler.unit import Unit, UnitCache
+from cotenant.compiler.unroll import unroll
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 
 COMPILER = f"tvm {tvm.__version__}"
-
-Report = Callable[[str, int, int], None]
-"""Told what is built, how many kernels are done, and how many there are."""
-
-_RECIPE = 1  # raise it when the same function comes to be built in another way
-
-_AXES = ("x", "y", "z")
 
 
 def lower(
@@ -60,7 +51,8 @@ def lower(
     model = onnx.load(path)
     inputs = bind_inputs(model, shapes, batch)
     tell("reading the graph", 0, 1)
-    with _tvm_target(target):
+    model = unroll(model, inputs)
+    with tvm_target(target):
         module = _fused(model, inputs, path)
     functions = {
         variable.name_hint: function
@@ -70,8 +62,8 @@ def lower(
     units = {}
     for number, (name, function) in enumerate(functions.items()):
         tell(name, number, len(functions))
-        key = f"{COMPILER} recipe {_RECIPE}\n{target}\n{name}\n{function.script()}"
-        units[name] = cache.keep(key, partial(_build, name, function, target))
+        key = f"{COMPILER} recipe {RECIPE}\n{target}\n{name}\n{function.script()}"
+        units[name] = cache.keep(key, partial(build_unit, name, function, target))
     tell("done", len(functions), len(functions))
     return _Walk(module["main"], units).program(
         inputs, tuple(value.name for value in model.graph.output)
@@ -79,9 +71,13 @@ def lower(
 
 
 def _fused(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], path: Path) -> Any:
-    shapes = {spec.name: list(spec.shape) for spec in inputs}
+    # Names of inputs become names in the kernels' source, so they must be identifiers.
+    plain = {spec.name: f"input{number}" for number, spec in enumerate(inputs)}
+    shapes = {plain[spec.name]: list(spec.shape) for spec in inputs}
     try:
-        module = from_onnx(model, shape_dict=shapes, keep_params_in_input=False)
+        module = from_onnx(
+            with_input_names(model, plain), shape_dict=shapes, keep_params_in_input=False
+        )
     except tvm.error.OpNotImplemented as error:
         raise ModelError(_unknown_operators(model, path, str(error))) from error
     passes = (
@@ -107,114 +103,6 @@ def _unknown_operators(model: onnx.ModelProto, path: Path, said: str) -> str:
         f"{str(path)!r} uses operators that the compiler's front end does not know: "
         f"{where or said}; export the model with them decomposed, or serve it on the CPU"
     )
-
-
-def _tvm_target(target: Target) -> Any:
-    kind = "opencl" if target.language is Language.OPENCL else "cuda"
-    described = {"kind": kind} | ({"arch": target.architecture} if target.architecture else {})
-    return tvm.target.Target(described)
-
-
-@pass_instrument
-class _SplitWatch:
-    """Keeps the functions as they are just after host and device have been split."""
-
-    def __init__(self) -> None:
-        self.module: Any = None
-
-    def run_after_pass(self, module: Any, about: Any) -> None:
-        if about.name == "tirx.SplitHostDevice":
-            self.module = module
-
-
-def _build(name: str, function: Any, target: Target) -> Unit:
-    """Schedule and build one fused function."""
-    device = _tvm_target(target)
-    watch = _SplitWatch()
-    module = tvm.IRModule({name: function.with_attr("global_symbol", name)})
-    with device:
-        module = dlight.ApplyDefaultSchedule(
-            dlight.gpu.Matmul(),
-            dlight.gpu.GEMV(),
-            dlight.gpu.Reduction(),
-            dlight.gpu.GeneralReduction(),
-            dlight.gpu.Fallback(),
-        )(module)
-        with tvm.transform.PassContext(instruments=[watch]):
-            built = tirx.build(module, target=device.with_host(tvm.target.Target("c")))
-    inspect = tvm_ffi.get_global_func("ffi.ModuleInspectSource")
-    format_ = "cuda" if target.language is Language.CUDA else ""
-    # A function that launches nothing (it has no elements) has no device module.
-    source = str(inspect(built.imports[0], format_)) if built.imports else ""
-    return _host(name, watch.module[name], source)
-
-
-def _host(name: str, function: Any, source: str) -> Unit:
-    """Read the launches out of a host function."""
-    # Buffers of the host function: parameters by number, workspaces by name.
-    meaning: dict[Any, int | str] = {param: n for n, param in enumerate(function.params)}
-    workspaces: dict[str, int] = {}
-    kernels, calls = [], []
-
-    def look(statement: Any) -> None:
-        match statement:
-            case tirx.SeqStmt():
-                for each in statement.seq:
-                    look(each)
-            case tirx.DeclBuffer():
-                meaning[statement.buffer] = meaning[_root(statement.data)]
-            case tirx.AllocBuffer():
-                key = f"{name}.{statement.buffer.name}"
-                meaning[statement.buffer] = key
-                workspaces[key] = _bytes(statement.buffer.ty)
-            case tirx.Evaluate(value=tvm.ir.Call() as call) if (
-                call.op.name == "tirx.call_ffi_kernel"
-            ):
-                kernel, arguments = _launch(call, source)
-                kernels.append(kernel)
-                calls.append(Call(kernel.name, tuple(meaning[each] for each in arguments)))
-            case tirx.AttrStmt():
-                look(statement.body)
-            case tirx.Evaluate():
-                pass  # a constant: nothing is left to do
-            case _:
-                raise ModelError(
-                    f"kernel {name!r} needs a {type(statement).__name__} on the host, which a "
-                    "bundle cannot express; serve the model on the CPU"
-                )
-
-    look(function.body)
-    return Unit(tuple(kernels), tuple(calls), workspaces)
-
-
-def _root(pointer: Any) -> Any:
-    """The buffer behind `buffer.data`."""
-    return pointer.args[0]
-
-
-def _launch(call: Any, source: str) -> tuple[Kernel, list[Any]]:
-    tags = [str(tag) for tag in call.attrs.launch_params]
-    name, *rest = call.args
-    arguments, extents = rest[: len(rest) - len(tags)], rest[len(rest) - len(tags) :]
-    size = {tag: int(extent) for tag, extent in zip(tags, extents, strict=True)}
-    kernel = Kernel(
-        name=str(name.value),
-        source=source,
-        grid=_triple(size.get(f"blockIdx.{axis}", 1) for axis in _AXES),
-        block=_triple(size.get(f"threadIdx.{axis}", 1) for axis in _AXES),
-        shared_bytes=size.get("tirx.use_dyn_shared_memory", 0),
-    )
-    return kernel, [_root(argument) for argument in arguments]
-
-
-def _triple(sizes: Any) -> tuple[int, int, int]:
-    x, y, z = sizes
-    return x, y, z
-
-
-def _bytes(kind: Any) -> int:
-    size: int = math.prod(int(extent) for extent in kind.shape) * np.dtype(str(kind.dtype)).itemsize
-    return size
 
 
 class _Walk:

@@ -61,6 +61,22 @@ class Assembled(NamedTuple):
     """By the name of the kernel or its form."""
 
 
+def options(architecture: str) -> tuple[str, ...]:
+    """What the compiler is told beside the source."""
+    return f"--gpu-architecture={architecture}", "-w"
+
+
+def version() -> str:
+    """Of the compiler.
+
+    Raises:
+        Unsupported: NVRTC is not installed.
+    """
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return f"nvrtc {major.value}.{minor.value}"
+
+
 def assemble(source: str, name: str, architecture: str) -> Assembled:
     """Compile for an architecture such as 'sm_87'.
 
@@ -78,9 +94,9 @@ def assemble(source: str, name: str, architecture: str) -> Assembled:
         ctypes.byref(program), source.encode(), f"{name}.cu".encode(), count, texts, names
     )
     try:
-        options = [f"--gpu-architecture={architecture}".encode(), b"-w"]
+        told = [option.encode() for option in options(architecture)]
         failed = library.nvrtcCompileProgram(
-            program, len(options), (ctypes.c_char_p * len(options))(*options)
+            program, len(told), (ctypes.c_char_p * len(told))(*told)
         )
         if failed:
             log = _text(library, "ProgramLog", program).rstrip(b"\0").decode(errors="replace")

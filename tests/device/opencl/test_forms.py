@@ -137,12 +137,15 @@ def test_every_kernel_of_a_model(
     bundle = read_bundle(bundle_of(model)[1], "opencl")
     about = bundle.manifest
     size = {name: one.size_bytes for name, one in about.places.items()}
-    size |= {name: one.nbytes for name, one in bundle.weights.items()}
     arguments_of = {step.kernel: step.arguments for step in about.steps}
     assert {one.rung for one in about.kernels.values()} == {"preemptive"}
     for name, one in about.kernels.items():
         program = build(place, bundle.sources[name], name)
-        arguments = [drawn((size[a] // 4,), seed) for seed, a in enumerate(arguments_of[name])]
+        # Weights are the model's own: some are indices.
+        arguments = [
+            bundle.weights[a] if a in bundle.weights else drawn((size[a] // 4,), seed)
+            for seed, a in enumerate(arguments_of[name])
+        ]
         check_kernel(Bench(place, forms(program, name, one.grid, one.block, True), arguments))
 
 

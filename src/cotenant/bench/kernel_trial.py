@@ -1,0 +1,199 @@
+"""One kernel and an OpenCL device go in; whether its forms agree, and what they cost, come out.
+
+The plain form is the oracle: an elastic form must leave every byte of every buffer as the
+plain one does, whatever the ranges, widths and pauses.
+"""
+
+import itertools
+import threading
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pyopencl as cl
+
+from cotenant.compiler.program import Array, Kernel
+from cotenant.core.clock import MonotonicClock
+from cotenant.device.opencl.launch import (
+    Forms,
+    forms,
+    launch_plain,
+    launch_preemptive,
+    launch_static,
+)
+from cotenant.device.opencl.place import Place, build
+
+_CUTS_MAX, _PAUSES_MAX = 4, 3
+_SAMPLE_S = 2e-3  # shorter kernels are launched several times for one sample
+_LAUNCHES_MAX = 64
+_WIDTH_PER_UNIT = 4  # physical blocks that fill a device, with some to balance
+
+
+class Costs(NamedTuple):
+    """Time of one launch in each form, all of the same round."""
+
+    plain_s: float
+    static_s: float
+    preemptive_s: float
+
+
+class Trial:
+    """A kernel on a device, with buffers of its own."""
+
+    def __init__(
+        self,
+        place: Place,
+        kernel: Kernel,
+        text: str,
+        *,
+        arguments: tuple[str, ...],
+        constants: Mapping[str, Array],
+        sizes_bytes: Mapping[str, int],
+    ) -> None:
+        """Build the kernel and allocate what it takes.
+
+        Args:
+            text: the source with elastic forms.
+            arguments: values of one step that launches it.
+            constants: by value; they keep what they hold.
+            sizes_bytes: of the values that are no constants; those are drawn.
+
+        Raises:
+            DeviceError: it does not build.
+        """
+        self._place = place
+        program = build(place, text, kernel.name)
+        self._forms: Forms = forms(program, kernel.name, kernel.grid, kernel.block, True)
+        flags = cl.mem_flags
+        self._changing: dict[str, cl.Buffer] = {}
+        buffers: dict[str, cl.Buffer] = {}
+        for name in arguments:
+            if name in constants:
+                value = np.ascontiguousarray(constants[name])
+                mode = flags.READ_ONLY | flags.COPY_HOST_PTR
+                buffers[name] = cl.Buffer(place.context, mode, hostbuf=value)
+            elif name not in buffers:
+                size = max(4, -(-sizes_bytes[name] // 4) * 4)
+                buffers[name] = cl.Buffer(place.context, flags.READ_WRITE, size)
+                self._changing[name] = buffers[name]
+        self._arguments = tuple(buffers[name] for name in arguments)
+        self._pause = np.zeros(1, np.uint32)
+        shared = flags.READ_WRITE | flags.USE_HOST_PTR
+        self._pause_buffer = cl.Buffer(place.context, shared, hostbuf=self._pause)
+        self._apart = max(4, place.device.mem_base_addr_align // 8)
+        self._counters = cl.Buffer(place.context, flags.READ_WRITE, self._apart * _LAUNCHES_MAX)
+        self._words = [
+            self._counters.get_sub_region(self._apart * number, 4)
+            for number in range(_LAUNCHES_MAX)
+        ]
+
+    def agrees(self, rng: np.random.Generator) -> bool:
+        """Whether both elastic forms do what the plain one does, for drawn ranges and pauses."""
+        initial = {
+            name: rng.standard_normal(buffer.size // 4, np.float32)
+            for name, buffer in self._changing.items()
+        }
+        self._timed(0, 1)  # the device may compile when a form is first launched
+        self._reset(initial)
+        alone_s = self._timed(0, 1)
+        wanted = self._contents()
+        self._reset(initial)
+        self._in_ranges(rng)
+        if self._contents() != wanted:
+            return False
+        self._reset(initial)
+        return self._with_pauses(alone_s, rng) and self._contents() == wanted
+
+    def costs(self, rounds: int, rng: np.random.Generator) -> list[Costs]:
+        """Rounds of all three forms, each round in an order drawn anew."""
+        self._reset({n: np.zeros(b.size // 4, np.float32) for n, b in self._changing.items()})
+        launch_plain(self._place, self._forms, self._arguments).wait()
+        once_s = self._timed(0, 1)
+        launches = int(np.clip(np.ceil(_SAMPLE_S / max(once_s, 1e-9)), 1, _LAUNCHES_MAX))
+        found = []
+        for number in range(rounds + 1):
+            times_s = [0.0, 0.0, 0.0]
+            for form in rng.permutation(3):
+                times_s[form] = self._timed(int(form), launches)
+            if number > 0:  # the first is warm-up
+                found.append(Costs(*times_s))
+        return found
+
+    def _timed(self, form: int, launches: int) -> float:
+        place, tiles = self._place, self._forms.tiles
+        width = min(tiles, _WIDTH_PER_UNIT * place.width)
+        self._zero_counters()
+        now = MonotonicClock().now
+        start_s = now()
+        for number in range(launches):
+            if form == 0:
+                launch_plain(place, self._forms, self._arguments)
+            elif form == 1:
+                launch_static(place, self._forms, self._arguments, range(tiles), width)
+            else:
+                self._preemptive(self._words[number], width)
+        place.queue.finish()
+        return (now() - start_s) / launches
+
+    def _in_ranges(self, rng: np.random.Generator) -> None:
+        tiles = self._forms.tiles
+        cuts = np.sort(rng.integers(0, tiles + 1, rng.integers(0, _CUTS_MAX + 1)))
+        ends = [0, *map(int, cuts), tiles]
+        parts = [range(a, b) for a, b in itertools.pairwise(ends)]
+        for number in rng.permutation(len(parts)):
+            width = self._drawn_width(rng)
+            launch_static(self._place, self._forms, self._arguments, parts[number], width).wait()
+
+    def _with_pauses(self, alone_s: float, rng: np.random.Generator) -> bool:
+        """Launch, pause and resume to the end; false if a paused kernel began a tile."""
+        self._zero_counters()
+        word = self._words[0]
+        self._pause[0] = 1
+        self._preemptive(word, self._drawn_width(rng)).wait()
+        if self._read(word) != 0:
+            return False
+        for _ in range(int(rng.integers(1, _PAUSES_MAX + 1))):
+            self._pause[0] = 0
+            event = self._preemptive(word, self._drawn_width(rng))
+            self._place.queue.flush()
+            timer = threading.Timer(float(rng.uniform(0, alone_s)), self._pause.__setitem__, (0, 1))
+            timer.start()
+            event.wait()
+            timer.join()
+        self._pause[0] = 0
+        self._preemptive(word, self._drawn_width(rng)).wait()
+        return self._read(word) >= self._forms.tiles
+
+    def _preemptive(self, word: cl.Buffer, width: int) -> cl.Event:
+        return launch_preemptive(
+            self._place,
+            self._forms,
+            self._arguments,
+            progress=word,
+            pause=self._pause_buffer,
+            width=width,
+        )
+
+    def _drawn_width(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(1, 2 * _WIDTH_PER_UNIT * self._place.width))
+
+    def _reset(self, initial: Mapping[str, Array]) -> None:
+        for name, value in initial.items():
+            cl.enqueue_copy(self._place.queue, self._changing[name], value)
+
+    def _contents(self) -> list[bytes]:
+        found = []
+        for buffer in self._changing.values():
+            content = np.empty(buffer.size, np.uint8)
+            cl.enqueue_copy(self._place.queue, content, buffer)
+            found.append(content.tobytes())
+        return found
+
+    def _zero_counters(self) -> None:
+        zero = np.zeros(self._counters.size // 4, np.uint32)
+        cl.enqueue_copy(self._place.queue, self._counters, zero)
+
+    def _read(self, word: cl.Buffer) -> int:
+        found = np.empty(1, np.uint32)
+        cl.enqueue_copy(self._place.queue, found, word)
+        return int(found[0])

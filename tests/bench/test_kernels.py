@@ -1,0 +1,112 @@
+"""The suite of all kernels: what its report makes of records, and the command as a whole."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from cotenant.bench.kernel_report import write_report
+from cotenant.cli.bench import bench
+
+HEADER = {
+    "kind": "header",
+    "suite": "kernels",
+    "machine": {"processor": "p", "cores": 2, "system": "s"},
+    "versions": {"cotenant": "0"},
+    "seed": 1,
+    "target": "opencl",
+    "device": "d",
+    "rounds": 3,
+}
+
+
+def kernel(name: str, static: float, preemptive: float, **more: Any) -> dict[str, Any]:
+    rounds = [
+        {"plain_s": plain_s, "static_s": static * plain_s, "preemptive_s": preemptive * plain_s}
+        for plain_s in (1e-3, 5e-3, 2e-3)  # a machine that drifts
+    ]
+    return {
+        "kind": "kernel",
+        "model": "m",
+        "kernel": name,
+        "launches": 2,
+        "rung": "preemptive",
+        "reason": None,
+        "bit_equal": True,
+        "rounds": rounds,
+    } | more
+
+
+def written(folder: Path, *lines: dict[str, Any]) -> dict[str, bool]:
+    records = b"\n".join(map(orjson.dumps, (HEADER, *lines)))
+    (folder / "records.jsonl").write_bytes(records)
+    bars = {bar.figure: bar.met for bar in write_report(folder)}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {bar["figure"]: bar["met"] for bar in summary["bars"]} == bars
+    return bars
+
+
+MODEL = {"kind": "model", "model": "m", "relative_error": 1e-6}
+
+
+def test_costs_are_ratios_within_rounds_and_medians_over_kernels(tmp_path: Path) -> None:
+    bars = written(
+        tmp_path,
+        kernel("a", 1.0, 1.1),
+        kernel("b", 1.04, 1.2),
+        kernel("c", 3.0, 1.1),
+        {key: value for key, value in kernel("same", 1, 1).items() if key != "bit_equal"},
+        MODEL,
+    )
+    assert all(bars.values())
+    total = json.loads((tmp_path / "summary.json").read_text())["total"]
+    assert total["cost"]["static"] == pytest.approx(1.04)
+    assert total["cost"]["preemptive"] == pytest.approx(1.1)
+    assert (total["kernels"], total["tried"], total["launches"]) == (4, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("line", "missed"),
+    [
+        (kernel("b", 1.0, 1.0, bit_equal=False), "kernels bit-equal"),
+        (kernel("b", 1.2, 1.0), "static / plain"),
+        (kernel("b", 1.0, 1.4), "preemptive / plain"),
+        (MODEL | {"relative_error": 2e-4}, "m relative error"),
+        ({"kind": "model", "model": "m", "failure": "no memory"}, "kernels that failed"),
+    ],
+)
+def test_what_is_missed_is_said(tmp_path: Path, line: dict[str, Any], missed: str) -> None:
+    lines = [line, MODEL] if line["kind"] == "kernel" else [kernel("a", 1.0, 1.0), line]
+    bars = written(tmp_path, *lines)
+    assert not bars[missed]
+    assert "MISS" in (tmp_path / "report.md").read_text()
+
+
+def test_unknown_models_and_targets_are_refused(tmp_path: Path) -> None:
+    arguments = ["kernels", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(bench, [*arguments, "--model", "nosuch"])
+    assert done.exit_code == 2
+    done = CliRunner().invoke(bench, [*arguments, "--target", "metal"])
+    assert done.exit_code == 1
+    assert "no target" in done.output
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tvm") is None or importlib.util.find_spec("nvidia") is None,
+    reason="needs TVM and NVRTC: pip install 'cotenant[compile,ptx]'",
+)
+def test_a_model_in_ptx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COTENANT_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    arguments = ["kernels", "--out", str(out), "--target", "cuda:sm_87", "--model", "cifarnet"]
+    done = CliRunner().invoke(bench, [*arguments, "--strict"])
+    assert done.exit_code == 0, done.output
+    total = json.loads((out / "summary.json").read_text())["total"]
+    assert total["ptx"] == total["kernels"] == total["preemptive"] > 5
+    assert set(total["registers_max"]) == {"plain", "static", "preemptive"}
+    again = CliRunner().invoke(bench, ["report", str(out)])
+    assert again.exit_code == 0, again.output
