@@ -50,7 +50,7 @@ def files(tmp_path):
     )
     profile = tmp_path / "profile.json"
     save_profile(made.model_copy(update={"alone": alone}), profile)
-    return [str(path), "--profile", str(profile), "--by", "formula"]
+    return [str(path), "--profile", str(profile)]
 
 
 def run(command, *arguments):

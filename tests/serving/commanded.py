@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tests.serving.served import TIMEOUT_S
 
@@ -42,3 +43,12 @@ def running(
     finally:
         command.kill()
         command.communicate(timeout=TIMEOUT_S)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or dead and waits for its parent to take note."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"

@@ -1,7 +1,6 @@
 """Bundles served over REST beside an ONNX file: the same answers, records, lanes and metrics."""
 
 import importlib.util
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import pytest
 import yaml
 
 from cotenant.graph.zoo import zoo_path
+from tests.serving.commanded import ANY_PORTS, ended, running
 from tests.serving.served import TIMEOUT_S, Wire
-from tests.serving.test_command import _ANY, _refused, _running
+from tests.serving.test_command import _refused
 
 MODEL = "cifarnet"
 NEEDED = {"pyopencl": "opencl", "tvm": "compile"}
@@ -65,8 +65,8 @@ def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     (asked,), (answered,) = session.get_inputs(), session.get_outputs()
     records = tmp_path / "records.jsonl"
-    arguments = (str(folder / "workload.yaml"), *_ANY, "--records", str(records))
-    with _running(*arguments) as (command, http, _), Wire(http) as wire:
+    arguments = (str(folder / "workload.yaml"), *ANY_PORTS, "--records", str(records))
+    with running(*arguments) as (command, http, _), Wire(http) as wire:
         shape = [size if isinstance(size, int) else 1 for size in asked.shape]
         for seed in range(3):
             x = np.random.default_rng(seed).standard_normal(shape, np.float32)
@@ -90,8 +90,7 @@ def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
         wire.socket.close()
         command.send_signal(signal.SIGTERM)
         assert command.wait(TIMEOUT_S) == 0
-        with pytest.raises(ProcessLookupError):
-            os.kill(lanes["watch"]["pid"], 0)
+        assert ended(lanes["watch"]["pid"])
     noted = [orjson.loads(line) for line in records.read_bytes().splitlines()]
     components = {one["component"] for one in noted if one["task"] == "watch"}
     assert components == {"gpu0"}
@@ -124,4 +123,4 @@ def inferred(wire: Wire, task: str, name: str, x: np.ndarray) -> Any:
 def test_what_cannot_run_there(components: str, model: str, says: str, folder: Path) -> None:
     path = folder / "wrong.yaml"
     path.write_text(f"components: {components}\ntasks: [{{name: t, model: {model}}}]\n")
-    assert says in _refused(str(path), *_ANY)
+    assert says in _refused(str(path), *ANY_PORTS)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from cotenant.cli.serve import serve
 from cotenant.core.errors import CotenantError
-from tests.serving.commanded import ANY_PORTS, command_of, running
+from tests.serving.commanded import ANY_PORTS, command_of, ended, running
 from tests.serving.served import TIMEOUT_S, Wire
 from tests.serving.test_clients import run_tritonclient
 
@@ -46,15 +46,6 @@ def _refused(*arguments: str) -> str:
     return result.output
 
 
-def _ended(pid: int) -> bool:
-    """Whether a process is gone, or dead and waits for its parent to take note."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
-
-
 def test_tritonclient_against_real_models_and_a_clean_end(models: Path, tmp_path: Path) -> None:
     records = tmp_path / "records.jsonl"
     arguments = ("--model-repository", str(models), *ANY_PORTS, "--records", str(records))
@@ -65,7 +56,7 @@ def test_tritonclient_against_real_models_and_a_clean_end(models: Path, tmp_path
             assert (lane["task"], lane["state"], lane["restarts"]) == ("double", "ready", 0)
         command.send_signal(signal.SIGTERM)
         assert command.wait(TIMEOUT_S) == 0
-        assert _ended(lane["pid"])
+        assert ended(lane["pid"])
     outcomes = [orjson.loads(line)["outcome"] for line in records.read_bytes().splitlines()]
     assert set(outcomes) == {"ok"}
     assert len(outcomes) >= 20

@@ -125,7 +125,7 @@ def test_the_command_follows_its_folders(tmp_path: Path) -> None:
     ):
 
         def becomes(name: str, status: int) -> None:
-            for _ in range(20_000):
+            for _ in range(100_000):
                 if wire.ask("GET", f"/v2/models/{name}/ready").status == status:
                     return
             raise AssertionError(f"{name} never answered {status}")

@@ -180,7 +180,7 @@ def test_a_full_disk_costs_records_not_requests(caplog: pytest.LogCaptureFixture
 
 
 def test_pauses_of_elastic_components_are_told() -> None:
-    text = Metrics(FakeRuntime()).exposition().decode()
+    text = Metrics(FakeRuntime(), Statistics()).exposition().decode()
     samples = {
         tuple(sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)

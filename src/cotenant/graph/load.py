@@ -178,7 +178,7 @@ def _check_length(payload: Payload, path: Path) -> None:
 
 
 def _first_line(error: ValidationError) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
+    return next(iter(str(error).strip().splitlines()), "it is malformed").rstrip(".")
 
 
 def _require(held: bool, otherwise: str) -> None:
