@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from cotenant.core.errors import WorkloadError
@@ -99,6 +99,7 @@ def test_sharing_does_not_feel_the_spread(streams: list[Stream], scv: float) -> 
 
 
 @settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate])
+@example([Stream("s0", 2.11, gamma(0.01923, 3.29)), Stream("s1", 0.838, gamma(0.0218, 1 / 3))])
 @given(stable_streams(most=2))
 def test_each_law_has_the_mean_it_states(streams: list[Stream]) -> None:
     shown = [

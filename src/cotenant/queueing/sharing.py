@@ -70,10 +70,15 @@ def delay_moments(service_s: Real, merged: Stream) -> tuple[Real, Real]:
     slack = 1.0 - merged.load
     edges: Real = np.linspace(0.0, float(service_s.max()), _STEPS + 1)
     middle: Real = (edges[1:] + edges[:-1]) / 2.0
-    beyond = waiting_law(merged.rate_rps, merged.service).tail(middle) * edges[1]
-    mass = np.append(0.0, np.cumsum(beyond))
-    torque = np.append(0.0, np.cumsum(beyond * middle))
-    area = service_s * np.interp(service_s, edges, mass) - np.interp(service_s, edges, torque)
+    beyond = waiting_law(merged.rate_rps, merged.service).tail(middle)
+    mass = np.append(0.0, np.cumsum(beyond * edges[1]))
+    torque = np.append(0.0, np.cumsum(beyond * middle * edges[1]))
+    # Exact within a cell: a straight line would make the variance of short requests negative.
+    cell = np.minimum(np.searchsorted(edges, service_s, side="right") - 1, _STEPS - 1)
+    rest_s = service_s - edges[cell]
+    area = (
+        edges[cell] * mass[cell] - torque[cell] + (mass[cell] + beyond[cell] * rest_s / 2) * rest_s
+    )
     return merged.load * service_s / slack, 2.0 / slack**2 * area
 
 
