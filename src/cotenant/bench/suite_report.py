@@ -13,6 +13,7 @@ from cotenant.bench.bars import Bar
 from cotenant.bench.figures import samples_by_key
 from cotenant.bench.frontier import draw_frontier
 from cotenant.bench.picture import draw
+from cotenant.bench.rates import UTILIZATION
 from cotenant.bench.records import Records, read_records
 from cotenant.bench.report import (
     PICTURE,
@@ -106,5 +107,5 @@ def _more_method() -> Iterator[str]:
         "fares worst. Total throughput is the sum of all tasks' inferences per second. A pause is "
         "the time from the flag until the device is free of best-effort work. Where rates were "
         "scaled, all open-loop rates of critical tasks were multiplied by one factor, so that "
-        "critical work alone takes at most 0.3 of the device."
+        f"critical work alone takes at most {UTILIZATION:g} of the device."
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 from cotenant.bench.bundles import found_bundle, made_bundle, models_of, require_compiler
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import Settings
+from cotenant.bench.rates import UTILIZATION
 from cotenant.bench.scenarios import Scenario
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.suite_report import write_suite_report
@@ -134,7 +135,7 @@ def _suite_command(suite: Suite) -> click.Command:
     about = (
         f"{suite.title}, under every policy that the component can run.\n\n"
         "Models are compiled first where the component needs bundles. Rates of critical tasks "
-        "are scaled so that critical work alone takes at most 0.3 of the device."
+        f"are scaled so that critical work alone takes at most {UTILIZATION:g} of the device."
     )
     return click.command(suite.name, help=about)(command)
 
