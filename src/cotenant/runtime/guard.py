@@ -3,7 +3,8 @@
 The operating system gives critical work the cores; it does not give it the memory
 bandwidth and the caches. Where the service time beside others exceeds the service time
 alone by more than the task's bound, best-effort work on that component is narrowed and
-then slowed, step by step; when the slowdown is within the bound again, it is widened.
+then slowed; when the slowdown is within the bound again, it is widened step by step. What it
+is not the cause of is not held against it: each narrowing is put on trial first (`trial.py`).
 """
 
 from bisect import insort
@@ -15,6 +16,7 @@ from cotenant.core.hardware import Component
 from cotenant.core.record import Record
 from cotenant.core.task import Task
 from cotenant.device.base import Allowance
+from cotenant.runtime.trial import Trial, Verdict
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,20 @@ class GuardSettings:
     quantile: float = 0.5
     """Quantile of the service times that is compared; in a short window the tail is mere noise."""
     strikes: int = 2
-    """Windows in a row over the bound before best-effort work is given less."""
+    """Windows in a row over the bound before it is tried to give best-effort work less."""
     margin: float = 0.5
     """Fraction of the bound's excess under which a window counts as calm."""
     calm_windows: int = 2
     """Calm windows before best-effort work is given more."""
     quiet_s: float = 1.0
     """Without a critical request for so long, there is nothing to protect."""
+    trial_quiet_s: float = 5.0
+    """Without a request of its task for so long, a trial is broken off."""
     trial_steps: int = 2
-    """Steps down after which critical work must have felt some relief."""
-    relief: float = 0.25
-    """Fraction of the excess that has to be gone by then; else the cause lies elsewhere."""
+    """Steps down that are tried: critical work has to feel the difference."""
     rest_windows: int = 8
-    """Windows over the bound that are let pass after that; twice as many each time again."""
+    """Windows over the bound that are let pass where that has brought no relief; twice as many
+    each time again."""
     rest_most: int = 128
 
 
@@ -53,15 +56,24 @@ class Guard:
         self._settings = settings or GuardSettings()
         self._watched: dict[str, _Watched] = {}
         self._step: dict[str, int] = {}
+        self._trials: dict[str, Trial] = {}
+        """By component."""
+        self._asked: dict[str, str] = {}
+        """Who asked for the step on each component."""
         self._heard_s: dict[str, float] = {}
         """When critical work last ended on each component."""
 
     def allowance(self, component: Component, now_s: float) -> Allowance:
         """What best-effort work on the component may use now."""
-        steps = ladder(component.width)
-        if now_s > self._heard_s.get(component.name, now_s) + self._settings.quiet_s:
+        name, steps = component.name, ladder(component.width)
+        if now_s > self._heard_s.get(name, now_s) + self._settings.quiet_s:
+            self._trials.pop(name, None)
             return steps[0]
-        return steps[self._step.get(component.name, 0)]
+        trial = self._trials.get(name)
+        if trial is not None and now_s > trial.heard_s + self._settings.trial_quiet_s:
+            del self._trials[name]  # its task has gone quiet, others have not
+            trial = None
+        return steps[self._step.get(name, 0) if trial is None else trial.step]
 
     def slowdown(self, task: str) -> float | None:
         """Service time beside others over service time alone, in the last window."""
@@ -69,8 +81,9 @@ class Guard:
         return None if watched is None else watched.slowdown
 
     def forget(self, task: str) -> None:
-        """The task is gone."""
+        """The task is gone, and so is what was tried on its behalf."""
         self._watched.pop(task, None)
+        self._trials = {name: one for name, one in self._trials.items() if one.task != task}
 
     def observe(self, task: Task, record: Record, *, beside: bool) -> None:
         """Learn from one served request of any task.
@@ -89,11 +102,33 @@ class Guard:
         service_s = record.end_s - record.start_s
         if not beside:
             watched.alone(service_s)
+        elif (trial := self._trials.get(record.component)) is not None:
+            # What the others see meanwhile is of two kinds, and says nothing.
+            if trial.task == task.name:
+                verdict = trial.observe(service_s, record.end_s)
+                if verdict is not None:
+                    self._end_trial(record.component, watched, verdict, record.end_s)
         elif watched.beside(service_s):
-            self._react(record.component, watched, task.slowdown_max)
+            self._react(record.component, watched, task, record.end_s)
 
-    def _react(self, component: str, watched: "_Watched", bound: float) -> None:
-        settings, slowdown = self._settings, watched.slowdown
+    def _end_trial(
+        self, component: str, watched: "_Watched", verdict: Verdict, now_s: float
+    ) -> None:
+        trial = self._trials.pop(component)
+        watched.strikes = 0
+        if verdict is Verdict.RELIEF:
+            self._step[component], self._asked[component] = trial.held_step, trial.task
+            return
+        step = self._step[component] = trial.free_step
+        if verdict is Verdict.NO_RELIEF:
+            watched.give_up()
+            if step and self._asked.get(component) == trial.task:
+                # Less would not help, and perhaps what was taken before no longer does.
+                back = max(0, step - self._settings.trial_steps)
+                self._trials[component] = trial.again(back, step, now_s)
+
+    def _react(self, component: str, watched: "_Watched", task: Task, now_s: float) -> None:
+        settings, slowdown, bound = self._settings, watched.slowdown, task.slowdown_max
         if slowdown is None:
             return
         step = self._step.get(component, 0)
@@ -103,17 +138,11 @@ class Guard:
                 watched.rest -= 1
                 return
             watched.strikes += 1
-            if watched.strikes < settings.strikes:
-                return
-            if watched.strikes == settings.strikes:
-                watched.worst, watched.from_step = slowdown, step
-            tried = step - watched.from_step >= settings.trial_steps
-            if tried and not self._relieved(watched.worst, slowdown):
-                # Nothing is gained by starving the others for what they do not cause.
-                self._step[component] = watched.from_step
-                watched.give_up()
-                return
-            self._step[component] = min(step + 1, LADDER_STEPS - 1)
+            if watched.strikes >= settings.strikes and step < LADDER_STEPS - 1:
+                tried = min(step + settings.trial_steps, LADDER_STEPS - 1)
+                self._trials[component] = Trial(
+                    task.name, step, tried, alone_s=watched.alone_s, bound=bound, now_s=now_s
+                )
             return
         watched.strikes = 0
         if slowdown <= 1.0 + (bound - 1.0) * settings.margin:
@@ -122,9 +151,6 @@ class Guard:
             if watched.calm >= settings.calm_windows:
                 watched.calm = 0
                 self._step[component] = max(step - 1, 0)
-
-    def _relieved(self, worst: float, slowdown: float) -> bool:
-        return worst - slowdown >= self._settings.relief * (worst - 1.0)
 
 
 _DUTIES = (0.5, 0.25, 0.1, 0.05)
@@ -156,17 +182,12 @@ class _Watched:
         self.slowdown: float | None = None
         self.strikes = 0
         self.calm = 0
-        self.worst = 1.0
-        """Slowdown at which best-effort work was first given less..."""
-        self.from_step = 0
-        """... and the step at which it stood then."""
         self.rest = 0
         """Windows over the bound that are still to be let pass."""
         self.next_rest = settings.rest_windows
 
     def give_up(self) -> None:
         """Leave best-effort work alone for a while, and for longer the next time."""
-        self.strikes = 0
         self.rest = self.next_rest
         self.next_rest = min(2 * self.next_rest, self._settings.rest_most)
 
@@ -182,8 +203,13 @@ class _Watched:
         self._window_s = []
         if len(self._alone_s) < self._settings.baseline_least:
             return False
-        self.slowdown = beside_s / _quantile(sorted(self._alone_s), self._settings.quantile)
+        self.slowdown = beside_s / self.alone_s
         return True
+
+    @property
+    def alone_s(self) -> float:
+        """The baseline; there is one as soon as there is a slowdown."""
+        return _quantile(sorted(self._alone_s), self._settings.quantile)
 
 
 def _quantile(ordered: list[float], quantile: float) -> float:
