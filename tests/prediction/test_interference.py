@@ -48,3 +48,16 @@ def test_one_noisy_neighbour_does_not_say_what_interruptions_cost():
     noisy = pair("best-effort", "critical", 5.0, 0.1)
     assert excess(noisy, *calm) == excess(calm[0], *calm)
     assert excess(noisy) == 1.0  # as long again as the interruption, and no more
+
+
+@given(BUSY, st.floats(0.4, 1.0))
+def test_company_is_compared_with_what_is_awake(busy, warm):
+    """Alone with pauses it is slow, because cores sleep: company does not make it faster."""
+    slow = [
+        one.model_copy(update={"warm": warm, "subject": one.subject.model_copy(update=kind)})
+        for one in made_up({"m": 0.01, "n": 0.01}).alone
+        for kind in ({"criticality": "critical"}, {"criticality": "best-effort"})
+    ]
+    assert excess(pair("critical", "best-effort", warm, busy), alone=slow) == pytest.approx(0.0)
+    shared = pair("best-effort", "best-effort", warm * (1.0 + busy), busy)
+    assert excess(shared, alone=slow) == pytest.approx(0.0)

@@ -1,8 +1,9 @@
 """A profile goes in; the same profile with each task's time at the server's front comes out.
 
 A client sees more than the machine's own service: protocol, tensors on the wire, and the way to
-the lane. Every task is asked alone, at a calm pace, by the load generator that will measure it
-later; what its client waits beyond the service that the server recorded is the front.
+the lane. Every task is asked alone by the load generator that will measure it later, at a calm
+pace and then back to back; what its client waits beyond the service that the server recorded is
+the front. The two paces differ because cores that rest fall asleep.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
-from cotenant.profiling.estimate import pooled
+from cotenant.profiling.estimate import median_of_means, pooled
 from cotenant.profiling.profile import Profile, ServiceTime, Subject, service_time
 
 PASSES = 2
@@ -29,7 +30,17 @@ _WARM_UP = 4
 _STRETCH = 10
 """Requests whose mean is one observation of the mean."""
 _GAP_S = 0.05
+_FRONT_S = 0.001
+"""About what a request needs beyond its service, so that there are enough of them."""
 _DRAIN_S = 30.0
+
+
+class Pace(NamedTuple):
+    """One client's requests, one after the other, in the order of sending."""
+
+    calm: bool
+    """It paused after each answer."""
+    latencies_s: Sequence[float]
 
 
 class Alone(NamedTuple):
@@ -37,11 +48,19 @@ class Alone(NamedTuple):
 
     front_s: float
     service: ServiceTime
+    warm_front_s: float
+    """At the front, back to back."""
+    warm: float
+    """Mean service back to back over that with pauses."""
 
 
 def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
     """Whether every one of them was measured from the client's side, too."""
-    known = {one.subject for one in profile.alone if one.front_s is not None}
+    known = {
+        one.subject
+        for one in profile.alone
+        if one.front_s is not None and one.warm_front_s is not None
+    }
     return known.issuperset(subjects)
 
 
@@ -66,18 +85,22 @@ def with_front(
     records = folder / RECORDS_OF_FRONT
     records.unlink(missing_ok=True)
     asked = tuple(zip(workload.tasks, subjects, strict=True))
-    latencies_s: dict[str, list[list[float]]] = {task.name: [] for task in workload.tasks}
+    paces: dict[str, list[Pace]] = {task.name: [] for task in workload.tasks}
     with Server(workload, workload.policy, folder, (*program, "--records", str(records))) as server:
         server.wait_ready()
         for _ in range(PASSES):
             for task, subject in asked:
                 asking(task.name)
                 [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
-                lasting_s = (REQUESTS + _WARM_UP) * (known.service.mean_s + _GAP_S)
-                latencies_s[task.name].append(_ask(task.name, lasting_s, server, generator, seed))
+                for gap_s in (_GAP_S, 0.0):
+                    lasting_s = (REQUESTS + _WARM_UP) * (known.service.mean_s + gap_s + _FRONT_S)
+                    latencies_s = _ask(
+                        task.name, lasting_s, gap_s, server=server, generator=generator, seed=seed
+                    )
+                    paces[task.name].append(Pace(gap_s > 0.0, latencies_s))
     services_s = _services_s(records)
     found = {
-        subject: _alone(task.name, latencies_s[task.name], services_s.get(task.name, []))
+        subject: _alone(task.name, paces[task.name], services_s.get(task.name, []))
         for task, subject in asked
     }
     return profile.model_copy(
@@ -86,6 +109,8 @@ def with_front(
                 one.model_copy(
                     update={
                         "front_s": found[one.subject].front_s,
+                        "warm_front_s": found[one.subject].warm_front_s,
+                        "warm": found[one.subject].warm,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
                 )
@@ -98,9 +123,15 @@ def with_front(
 
 
 def _ask(
-    task: str, lasting_s: float, server: Server, generator: LoadGenerator, seed: int
+    task: str,
+    lasting_s: float,
+    gap_s: float,
+    *,
+    server: Server,
+    generator: LoadGenerator,
+    seed: int,
 ) -> list[float]:
-    """Latencies in the order of sending: one client, who pauses after each answer."""
+    """Latencies in the order of sending: one client, who pauses so long after each answer."""
     plan = LoadPlan(
         host=HOST,
         port=server.port,
@@ -108,7 +139,7 @@ def _ask(
         warm_up_s=0.0,
         seconds_s=lasting_s,
         drain_s=_DRAIN_S,
-        loads=(TaskLoad(task, None, clients=1, think_s=_GAP_S),),
+        loads=(TaskLoad(task, None, clients=1, think_s=gap_s),),
     )
     seen = generator.drive(plan).seen
     return [one.end_s - one.scheduled_s for one in seen if one.outcome is Outcome.OK]
@@ -124,17 +155,33 @@ def _services_s(records: Path) -> dict[str, list[float]]:
     return found
 
 
-def _alone(task: str, passes: Sequence[Sequence[float]], services_s: Sequence[float]) -> Alone:
-    latency_s = np.concatenate([np.asarray(one, dtype=np.float64) for one in passes])
-    counts = np.concatenate([np.arange(len(one)) >= _WARM_UP for one in passes])
-    if not counts.any() or latency_s.size != len(services_s):
+def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alone:
+    sizes = [len(one.latencies_s) for one in paces]
+    seen = {calm: [one for one in paces if one.calm is calm] for calm in (True, False)}
+    if sum(sizes) != len(services_s) or not all(
+        any(len(one.latencies_s) > _WARM_UP for one in same) for same in seen.values()
+    ):
         raise ExecutionError(
-            f"task {task!r} was asked alone and answered {latency_s.size} times, and the server "
+            f"task {task!r} was asked alone and answered {sum(sizes)} times, and the server "
             f"recorded {len(services_s)}; read its log beside the records, and run the bench again"
         )
-    service_s = np.array(services_s)[counts]
-    # A machine that was somebody else's for a moment spoils a few stretches, and not the median.
-    stretches = np.array_split(service_s, max(1, service_s.size // _STRETCH))
-    # Request by request, so that what disturbed one service does not count as front.
-    front_s = float(np.median(latency_s[counts] - service_s))
-    return Alone(max(0.0, front_s), service_time(pooled(stretches)))
+    own_s = np.split(np.asarray(services_s, dtype=np.float64), np.cumsum(sizes)[:-1])
+    fronts_s, means_s, pools_s = {}, {}, {}
+    for calm in (True, False):
+        kept = [
+            (np.asarray(pace.latencies_s)[_WARM_UP:], service_s[_WARM_UP:])
+            for pace, service_s in zip(paces, own_s, strict=True)
+            if pace.calm is calm
+        ]
+        latency_s, service_s = (np.concatenate(part) for part in zip(*kept, strict=True))
+        # A machine that was somebody else's for a moment spoils a few stretches, not the median.
+        stretches = np.array_split(service_s, max(1, service_s.size // _STRETCH))
+        pools_s[calm], means_s[calm] = stretches, median_of_means(stretches)
+        # Request by request, so that what disturbed one service does not count as front.
+        fronts_s[calm] = max(0.0, float(np.median(latency_s - service_s)))
+    return Alone(
+        front_s=fronts_s[True],
+        service=service_time(pooled(pools_s[True])),
+        warm_front_s=min(fronts_s.values()),
+        warm=means_s[False] / means_s[True],
+    )

@@ -9,6 +9,8 @@ explains is taken out of what was measured, with b the busy fraction of the othe
 | best-effort | best-effort | 1 + b: half the machine while the other one runs; under policy \
 `concurrent` so for every pair |
 | best-effort | critical | 1 / (1 - b): it stands still; b contains the time at the front, too |
+
+In company no core sleeps, so what is compared with is the service time back to back.
 """
 
 import numpy as np
@@ -31,11 +33,13 @@ def excess_of(pair: Beside, profile: Profile) -> float:
     if pair.busy <= 0.0:
         return 0.0
     explained = 1.0 + pair.busy if alike else 1.0
-    return max(_LEAST, (pair.slowdown / explained - 1.0) / pair.busy)
+    slowdown = pair.slowdown / profile.warm_of(pair.subject)
+    return max(_LEAST, (slowdown / explained - 1.0) / pair.busy)
 
 
 def _interruption(pair: Beside, profile: Profile) -> float:
     known = next((one for one in profile.alone if one.subject == pair.other), None)
     front = 0.0 if known is None else known.overhead_s / known.service.mean_s
     busy = min(0.99, pair.busy * (1.0 + front))
-    return 0.0 if busy <= 0.0 else (pair.slowdown * (1.0 - busy) - 1.0) / busy
+    slowdown = pair.slowdown / profile.warm_of(pair.subject)
+    return 0.0 if busy <= 0.0 else (slowdown * (1.0 - busy) - 1.0) / busy

@@ -88,7 +88,7 @@ def mix_under(
 
 def _figures(one: Tenancy, stay: Stay) -> Figures:
     answer = stay.answer
-    task, overhead_s = one.task, one.alone[0].around_s
+    task, overhead_s = one.task, one.around_s
     rate_rps = one.rate_rps if stay.throughput_rps is None else stay.throughput_rps
     offered_rps = 0.0 if rate_rps is None else rate_rps
     if isinstance(answer, Unstable):

@@ -4,6 +4,11 @@ Interference beyond the sharing of cores (caches, memory bandwidth) stretches a 
 1 + sum over the others of w (c - 1): c is the measured slowdown with what sharing explains
 taken out, w the fraction of time in which the other one runs. How long the others run depends
 on their own slowdown, so the equations are iterated to their fixed point.
+
+A machine that has just rested is slow: its cores sleep and its caches have been lost to others.
+Alone, with pauses, a model takes S; back to back, without any, it takes wS with w <= 1. In a mix
+that keeps its component busy for a fraction u of the time, a request is taken to find it awake
+with probability u, so that S (1 - u (1 - w)) is the service of the mix. [D]
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +47,10 @@ class Tenancy(NamedTuple):
     """What the server's front does for one request, as far as it is known."""
     front: float = 1.0
     """How many times longer it takes because the front serves the others, too."""
+    warm: float = 1.0
+    """How many times longer it takes because the component is awake for a part of the time."""
+    around_s: float = 0.0
+    """Outside of queue and service."""
 
     @property
     def stream(self) -> Stream:
@@ -85,12 +94,14 @@ def mix_of(
     subjects = {task.name: subject_of(task, workload) for task in workload.tasks}
     default = workload.components[0].name if workload.components else None
     calm = _beside_the_front(
-        [
-            _tenancy(
-                task, profile.service_of(subjects[task.name], task), task.component or default
-            )._replace(front_s=profile.front_of(subjects[task.name]))
-            for task in workload.tasks
-        ]
+        _warmed(
+            [
+                _tenancy(
+                    task, profile.service_of(subjects[task.name], task), task.component or default
+                )._replace(front_s=profile.front_of(subjects[task.name]))
+                for task in workload.tasks
+            ]
+        )
     )
     if not overlapping:
         return Mix(calm, calm, {}, ())
@@ -135,6 +146,30 @@ def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Ten
         )
     rate_rps = mean_rate_rps(task.arrivals)
     return Tenancy(task, component, rate_rps, alone, 1.0, service_law(alone[0].service))
+
+
+def _warmed(mix: Sequence[Tenancy]) -> Sequence[Tenancy]:
+    """With the service times of components that are awake as much as the mix keeps them."""
+    current = mix
+    for _ in range(_ROUNDS):
+        awake = {one.component: _awake(current, one.component) for one in mix}
+        current = [
+            one._replace(
+                service=one.service.scaled(factor),
+                warm=factor,
+                around_s=one.alone[0].around(awake[one.component]),
+            )
+            for one in mix
+            for factor in [1.0 - awake[one.component] * (1.0 - min(1.0, one.alone[0].warm))]
+        ]
+    return current
+
+
+def _awake(mix: Sequence[Tenancy], component: str | None) -> float:
+    here = [one for one in mix if one.component == component]
+    if any(one.rate_rps is None for one in here):
+        return 1.0  # a closed loop never rests
+    return min(1.0, sum(one.load for one in here))
 
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:

@@ -129,7 +129,7 @@ def _law(one: Tenancy, factor: float) -> ServiceLaw:
     if last.batch > 1:
         grown = last.service.mean_s / first.service.mean_s - 1.0
         share = min(1.0, max(0.0, grown / (last.batch - 1)))
-    return ServiceLaw(quantile_draw(first.service, one.front * factor), share)
+    return ServiceLaw(quantile_draw(first.service, one.front * one.warm * factor), share)
 
 
 def _held_up(one: Tenancy, mix: Mix, workload: Workload) -> float:

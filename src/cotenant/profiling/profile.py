@@ -71,6 +71,10 @@ class Alone(Noun):
     """Mean time in the machine before and after the service, with no queue."""
     front_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     """The same as a client of the server sees it: protocol, network and all; `None` if unknown."""
+    warm_front_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """The same back to back, when no core on the way has fallen asleep."""
+    warm: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Mean service time back to back over that with pauses: cores awake, caches its own."""
     load_s: float = Field(ge=0, allow_inf_nan=False)
     memory_bytes: int = Field(ge=0)
     """Proportional share of the lane's memory."""
@@ -79,6 +83,12 @@ class Alone(Noun):
     def around_s(self) -> float:
         """What a request spends outside of queue and service, as far as it was measured."""
         return self.overhead_s if self.front_s is None else self.front_s
+
+    def around(self, awake: float) -> float:
+        """The same in seconds, on a machine that is awake for this fraction of the time."""
+        if self.front_s is None or self.warm_front_s is None:
+            return self.around_s
+        return self.front_s + awake * min(0.0, self.warm_front_s - self.front_s)
 
 
 class Beside(Noun):
@@ -151,6 +161,11 @@ class Profile(Noun):
             if one.front_s is not None and one.subject.graph_hash == subject.graph_hash
         ]
         return min(known, default=0.0)
+
+    def warm_of(self, subject: Subject) -> float:
+        """How many times longer a service takes back to back; 1 if unknown, and never more."""
+        known = [one.warm for one in self.alone if one.subject == subject and one.batch == 1]
+        return min(1.0, *known) if known else 1.0
 
     def interruptions_of(self, subject: Subject) -> tuple[Beside, ...]:
         """What is known of one beside any critical neighbour.
