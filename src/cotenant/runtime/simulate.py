@@ -125,10 +125,11 @@ class _World:
         wake_s = self._coordinator.step()
         while (next_s := self._next_s(wake_s)) is not None:
             self._clock.advance_to(next_s)
-            self._arrive(next_s)
-            if self._left <= report_at:
-                self._progress(self._requests - self._left)
-                report_at = self._left - tick
+            if self._calendar and self._calendar[0][0] <= next_s:
+                self._arrive(next_s)
+                if self._left <= report_at:
+                    self._progress(self._requests - self._left)
+                    report_at = self._left - tick
             wake_s = self._coordinator.step()
         span_s = max(0.0, self._end_s - self._start_s)
         return Simulated(
@@ -142,8 +143,9 @@ class _World:
         next_s = self._device.next_event_s()
         if wake_s is not None and (next_s is None or wake_s < next_s):
             next_s = wake_s
-        if self._calendar and (next_s is None or self._calendar[0][0] < next_s):
-            next_s = self._calendar[0][0]
+        calendar = self._calendar
+        if calendar and (next_s is None or calendar[0][0] < next_s):
+            next_s = calendar[0][0]
         return None if next_s is None else max(next_s, self._clock.now())
 
     def _arrive(self, now_s: float) -> None:
@@ -157,7 +159,7 @@ class _World:
             self._left -= 1
             if self._left == self._requests - self._warmup - 1:
                 self._start_s = now_s
-            coordinator.submit(coordinator.request(source.task))
+            coordinator.submit(coordinator.request(source.task, arrival_s=now_s))
             self._end_s = now_s
         if not self._left:
             calendar.clear()
