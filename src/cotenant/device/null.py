@@ -64,15 +64,9 @@ class NullDevice:
 
     def next_event_s(self) -> float | None:
         """When something will happen if nothing is launched before; `None` for never."""
-        if self._events:
-            return self._clock.now()
         if not self._foreseen:
-            self._foreseen, self._next_s = True, None
-            for site in self._everywhere:
-                next_s = site.next_s()
-                if next_s is not None and (self._next_s is None or next_s < self._next_s):
-                    self._next_s = next_s
-        return self._next_s
+            self._foresee()
+        return self._clock.now() if self._events else self._next_s
 
     def load(self, task: Task, component: str) -> None:
         site = self._sites[component]
@@ -99,19 +93,30 @@ class NullDevice:
         self._foreseen = False
 
     def poll(self) -> Sequence[Event]:
-        next_s, now_s = self.next_event_s(), self._clock.now()
-        if next_s is None or next_s > now_s:
+        if not self._foreseen:
+            self._foresee()
+        now_s = self._clock.now()
+        due = self._next_s is not None and self._next_s <= now_s
+        if not due and not self._events:
             return ()
         events, self._events = self._events, []
-        for site in self._everywhere:
-            ends_s = site.next_s()
-            if ends_s is not None and ends_s <= now_s:
-                events += site.leave(now_s)
-        self._foreseen = False
+        if due:
+            for site in self._everywhere:
+                if site.next_s is not None and site.next_s <= now_s:
+                    site.leave(now_s, events)
+            self._foreseen = False
         return events
 
     def close(self) -> None:
         self._seats.clear()
+
+    def _foresee(self) -> None:
+        self._foreseen, self._next_s = True, None
+        for site in self._everywhere:
+            if not site.shared:
+                site.share()
+            if site.next_s is not None and (self._next_s is None or site.next_s < self._next_s):
+                self._next_s = site.next_s
 
 
 class _Seat(NamedTuple):
@@ -151,15 +156,10 @@ class _Site:
         self._occupants: list[_Occupant] = []
         self._since_s = 0.0
         self._slowdown = slowdown
-        self._shared = True
-        """Whether `_next_s`, and everybody's speed, are those of these occupants."""
-        self._next_s: float | None = None
-
-    def next_s(self) -> float | None:
-        """When the first of the occupants will be done."""
-        if not self._shared:
-            self._share()
-        return self._next_s
+        self.next_s: float | None = None
+        """When the first of the occupants will be done ..."""
+        self.shared = True
+        """... if the width has been divided since something changed."""
 
     def enter(self, newcomer: _Occupant, now_s: float) -> None:
         self._advance(now_s)
@@ -170,11 +170,10 @@ class _Site:
         self._allowance = allowance
         self._limited = allowance != Allowance(self.width, 1.0)
 
-    def leave(self, now_s: float) -> list[Event]:
-        """Take out those that are done."""
+    def leave(self, now_s: float, events: list[Event]) -> None:
+        """Take out those that are done, and say so."""
         self._advance(now_s)
         staying: list[_Occupant] = []
-        events: list[Event] = []
         for one in self._occupants:
             if one.left_s > _DONE_S and not _imperceptible(one, now_s):
                 staying.append(one)
@@ -183,26 +182,24 @@ class _Site:
             outputs = [_NO_TENSORS] * one.requests
             events.append(Completed(one.task, one.start_s, now_s, busy_s, outputs))
         self._occupants = staying
-        return events
 
     def _advance(self, now_s: float) -> None:
         """Work off what has been done since the last look, before something changes."""
         if now_s > self._since_s:
-            if not self._shared:
-                self._share()
+            if not self.shared:
+                self.share()
             elapsed_s, self._since_s = now_s - self._since_s, now_s
             for one in self._occupants:
                 one.left_s -= one.speed * elapsed_s
-        self._shared = False
+        self.shared = False
 
-    def _share(self) -> None:
+    def share(self) -> None:
         """Divide the width anew, and foresee the next end."""
-        self._shared = True
+        self.shared, self.next_s = True, None
         if len(self._occupants) < 2 and not self._limited:
-            self._next_s = None
             for one in self._occupants:  # alone, and nothing holds it back
                 one.speed = 1.0
-                self._next_s = self._since_s + max(0.0, one.left_s)
+                self.next_s = self._since_s + max(0.0, one.left_s)
             return
         free, wanted = float(self.width), 0
         self._occupants.sort(key=_rank)
@@ -214,7 +211,6 @@ class _Site:
                 wanted += one.width
         if self.ranks:
             free = min(free, self._allowance.width) * self._allowance.duty
-        self._next_s = None
         for one in self._occupants:
             if one.rank >= 0:
                 one.speed = min(1.0, free / wanted)
@@ -222,8 +218,8 @@ class _Site:
                 one.speed = min(1.0, one.speed / self._stretch(one, self._slowdown))
             if one.speed > 0.0:
                 end_s = self._since_s + max(0.0, one.left_s) / one.speed
-                if self._next_s is None or end_s < self._next_s:
-                    self._next_s = end_s
+                if self.next_s is None or end_s < self.next_s:
+                    self.next_s = end_s
 
     def _stretch(self, one: _Occupant, slowdown: Slowdown) -> float:
         """Caches and memory bandwidth: each other launch in flight adds what it costs.

@@ -27,6 +27,8 @@ from cotenant.policy.base import (
 from cotenant.policy.batching import next_batch
 from cotenant.policy.sharing.cotenant import CotenantSharing
 
+_GATED = Capability.GATED  # a member of an enumeration is slow to look up
+
 
 @dataclass(frozen=True)
 class Cotenant:
@@ -58,8 +60,10 @@ class Cotenant:
             for view in snapshot.tasks:
                 if view.queued and view.ready and view.component == name:
                     (critical if view.critical else best_effort).append(view)
-            gated = place.component.capability is Capability.GATED
-            if not (critical or best_effort) or (gated and place.running):
+            if not critical and not best_effort:
+                continue
+            gated = place.component.capability is _GATED
+            if gated and place.running:
                 continue
             first = _critical(place, critical, now_s) if critical else []
             second = self._best_effort(place, best_effort, snapshot, now_s) if best_effort else []

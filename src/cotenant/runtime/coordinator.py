@@ -48,6 +48,7 @@ _RELAX_EVERY_S = 0.25
 """While best-effort work is held back, how often to ask whether it still has to be."""
 _CREDIT_S = 0.25
 """Service that a task may catch up on after it was idle; more would starve the others."""
+_OK = Outcome.OK  # a member of an enumeration is slow to look up
 
 
 class Coordinator:
@@ -305,27 +306,28 @@ class Coordinator:
     # --- ends ------------------------------------------------------------------------------
 
     def _completed(self, tenant: Tenant, event: Completed) -> None:
-        flight = self._landed(tenant, event.end_s)
+        _, start_s, end_s, busy_s, outputs = event
+        flight = self._landed(tenant, end_s)
         if flight is None:
             return
-        flight.segments += ((event.start_s, event.end_s),)
-        flight.service_s += event.end_s - event.start_s
-        tenant.consumed_s += event.busy_s / tenant.priority
+        flight.segments += ((start_s, end_s),)
+        flight.service_s += end_s - start_s
+        tenant.consumed_s += busy_s / tenant.priority
         if len(flight.segments) < tenant.segments:
             return
         tenant.flight = None
-        output_s = max(0.0, self._clock.now() - event.end_s)
+        output_s = max(0.0, self._clock.now() - end_s)
         tenant.estimate.observe(flight.rows, flight.service_s)
         # What other critical work caused is no reason to hold best-effort work back.
         telling = tenant.critical and not flight.displaced
         for position, request in enumerate(flight.requests):
-            outputs = None if event.outputs is None else event.outputs[position]
-            record = self._record(tenant, flight, request, Outcome.OK, event.end_s, output_s)
+            record = self._record(tenant, flight, request, _OK, end_s, output_s)
             if telling:
                 self._guard.observe(tenant.task, record, beside=flight.joined)
                 place = self._places[tenant.component]
-                place.allow(self._guard.allowance(place.component, event.end_s))
-            self._answer(Answer(request, record, outputs, None))
+                place.allow(self._guard.allowance(place.component, end_s))
+            own = None if outputs is None else outputs[position]
+            self._answer(Answer(request, record, own, None))
 
     def _failed(self, tenant: Tenant, event: Failed) -> None:
         now_s = self._clock.now()

@@ -58,10 +58,10 @@ class Guard:
 
     def allowance(self, component: Component, now_s: float) -> Allowance:
         """What best-effort work on the component may use now."""
-        steps = ladder(component.width)
-        if now_s > self._heard_s.get(component.name, now_s) + self._settings.quiet_s:
-            return steps[0]
-        return steps[self._step.get(component.name, 0)]
+        step = self._step.get(component.name, 0)
+        if step and now_s > self._heard_s.get(component.name, now_s) + self._settings.quiet_s:
+            step = 0
+        return ladder(component.width)[step]
 
     def slowdown(self, task: str) -> float | None:
         """Service time beside others over service time alone, in the last window."""
@@ -78,7 +78,7 @@ class Guard:
         `beside` is what was so at its start. What joined it later does not count: a long
         request is joined more often, and would look slow because it is long.
         """
-        if not task.critical or record.start_s is None or record.component is None:
+        if not record.critical or record.start_s is None or record.component is None:
             return
         self._heard_s[record.component] = record.end_s
         if record.batch != 1:

@@ -93,6 +93,8 @@ class _World:
         progress: Callable[[int], None],
     ) -> None:
         self._left, self._requests, self._warmup = requests, requests, warmup
+        self._first_counted = requests - warmup - 1
+        """Requests still to come after the first one that is counted."""
         self._record, self._progress = record, progress
         self._clock = VirtualClock()
         self._device = NullDevice(
@@ -157,7 +159,7 @@ class _World:
             else:
                 heapq.heapreplace(calendar, (next(source.times_s), next(self._order), source))
             self._left -= 1
-            if self._left == self._requests - self._warmup - 1:
+            if self._left == self._first_counted:
                 self._start_s = now_s
             coordinator.submit(coordinator.request(source.task, arrival_s=now_s))
             self._end_s = now_s
