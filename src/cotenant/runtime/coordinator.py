@@ -203,9 +203,10 @@ class Coordinator:
 
     def _receive(self, events: Iterable[Event]) -> None:
         for event in events:
-            tenant = self._tenants.get(event.task)
+            task = event.task
+            tenant = self._tenants.get(task)
             if tenant is not None:
-                self._dirty.add(event.task)
+                self._dirty.add(task)
                 if isinstance(event, Completed):
                     self._completed(tenant, event)
                 elif isinstance(event, Failed):

@@ -78,19 +78,19 @@ class Guard:
         `beside` is what was so at its start. What joined it later does not count: a long
         request is joined more often, and would look slow because it is long.
         """
-        if not record.critical or record.start_s is None or record.component is None:
+        start_s, end_s, component = record.start_s, record.end_s, record.component
+        if not record.critical or start_s is None or component is None:
             return
-        self._heard_s[record.component] = record.end_s
+        self._heard_s[component] = end_s
         if record.batch != 1:
             return  # the time of a batch says nothing about the time of one request
-        watched = self._watched.get(task.name)
+        watched = self._watched.get(record.task)
         if watched is None:
-            watched = self._watched[task.name] = _Watched(self._settings)
-        service_s = record.end_s - record.start_s
+            watched = self._watched[record.task] = _Watched(self._settings)
         if not beside:
-            watched.alone(service_s)
-        elif watched.beside(service_s):
-            self._react(record.component, watched, task.slowdown_max)
+            watched.alone(end_s - start_s)
+        elif watched.beside(end_s - start_s):
+            self._react(component, watched, task.slowdown_max)
 
     def _react(self, component: str, watched: "_Watched", bound: float) -> None:
         settings, slowdown = self._settings, watched.slowdown

@@ -143,12 +143,14 @@ class _World:
     def _next_s(self, wake_s: float | None) -> float | None:
         """When something happens next; what was due in the past happens now."""
         next_s = self._device.next_event_s()
-        if wake_s is not None and (next_s is None or wake_s < next_s):
-            next_s = wake_s
+        if wake_s is not None:
+            wake_s = max(wake_s, self._clock.now())
+            if next_s is None or wake_s < next_s:
+                next_s = wake_s
         calendar = self._calendar
         if calendar and (next_s is None or calendar[0][0] < next_s):
             next_s = calendar[0][0]
-        return None if next_s is None else max(next_s, self._clock.now())
+        return next_s
 
     def _arrive(self, now_s: float) -> None:
         calendar, coordinator = self._calendar, self._coordinator
@@ -170,6 +172,8 @@ class _World:
         record = answer.record
         if record.id > self._warmup:
             self._record(record)
+        if not self._clients:
+            return
         client = self._clients.get(record.task)
         if client is None or not self._left:
             return
@@ -183,8 +187,10 @@ class _World:
         heapq.heappush(self._calendar, (again_s, next(self._order), client))
 
     def _happened(self, event: Event) -> None:
-        if isinstance(event, Completed) and self._left and event.end_s > self._start_s:
-            self._busy_s[event.task] += event.busy_s
+        if isinstance(event, Completed) and self._left:
+            task, _, end_s, busy_s, _ = event
+            if end_s > self._start_s:
+                self._busy_s[task] += busy_s
 
     def _invite(self, task: Task, rng: np.random.Generator) -> None:
         match task.arrivals:
