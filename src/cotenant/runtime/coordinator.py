@@ -186,11 +186,14 @@ class Coordinator:
             self._receive(events)
         now_s = self._clock.now()
         wake_s = self._expire(now_s) if self._expiries else math.inf
+        deciding = self._something_may_start()
         for place in self._everywhere:
             if place.held:
                 place.allow(self._guard.allowance(place.component, now_s))
                 wake_s = min(wake_s, now_s + _RELAX_EVERY_S)
-        if self._open_to_decide():
+            if place.allowance != place.limit:
+                deciding = True
+        if deciding:  # most steps leave nothing that a policy could do
             for action in self._policy.decide(self._snapshot(), now_s):
                 if isinstance(action, Launch):
                     if not self._launch(self._tenants[action.task], action.requests, now_s):
@@ -233,14 +236,11 @@ class Coordinator:
                 self._too_late(tenant, tenant.backlog.remove(request_id), now_s)
         return math.inf
 
-    def _open_to_decide(self) -> bool:
-        """Whether a policy could do anything: most steps leave nothing that may start."""
+    def _something_may_start(self) -> bool:
+        """Whether something waits whose lane is free."""
         for tenant in self._tenants.values():
             waiting = tenant.backlog.size or tenant.flight is not None
             if waiting and tenant.loaded and not tenant.on_device:
-                return True
-        for place in self._everywhere:
-            if place.allowance != place.limit:
                 return True
         return False
 
@@ -322,7 +322,7 @@ class Coordinator:
         # What other critical work caused is no reason to hold best-effort work back.
         telling = tenant.critical and not flight.displaced
         for position, request in enumerate(flight.requests):
-            record = self._record(tenant, flight, request, _OK, end_s, output_s)
+            record = self._record(tenant, flight, request, _OK, end_s, output_s=output_s)
             if telling:
                 self._guard.observe(tenant.task, record, beside=flight.joined)
                 place = self._places[tenant.component]
@@ -391,6 +391,7 @@ class Coordinator:
         request: Request,
         outcome: Outcome,
         end_s: float,
+        *,
         output_s: float = 0.0,
     ) -> Record:
         return Record(
