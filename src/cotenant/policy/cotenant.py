@@ -124,9 +124,7 @@ class Cotenant:
         return view.running > 0 or now_s < view.idle_since_s + self.anticipation_s
 
 
-def _critical(
-    place: ComponentView, waiting: list[TaskView], now_s: float
-) -> list[Launch | Wake]:
+def _critical(place: ComponentView, waiting: list[TaskView], now_s: float) -> list[Launch | Wake]:
     whole = place.component.width
     free, top = whole, 0
     for one in place.running:

@@ -38,6 +38,7 @@ class Stay(NamedTuple):
     """What one guest's requests took."""
 
     service_s: Times
+    segments_s: Times  # [segment, request]
     overhead_s: Times
     """Round trip in the same interpreter less the service."""
     busy: float
@@ -80,9 +81,14 @@ def _stay(taken: Sequence[tuple[Record, float]]) -> Stay:
     kept = slice(_WARM_UP, None)
     return Stay(
         service_s[kept],
+        _segments_s([record for record, _ in taken[kept]]),
         np.maximum(round_trip_s - service_s, 0.0)[kept],
         float(min(1.0, service_s.sum() / lasted_s)),
     )
+
+
+def _segments_s(records: Sequence[Record]) -> Times:
+    return np.array([[end_s - start_s for start_s, end_s in one.segments] for one in records]).T
 
 
 def _gap_alone_s(task: Task) -> float:
