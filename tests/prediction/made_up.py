@@ -1,6 +1,6 @@
 """Profiles of models that do not exist: service times go in, a `Profile` comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cotenant.core.task import Criticality, Task
 from cotenant.core.workload import Workload
@@ -8,11 +8,13 @@ from cotenant.profiling.profile import LEVELS, Alone, Beside, Profile, ServiceTi
 
 
 def subject_of(task: Task, workload: Workload) -> Subject:
-    return subject(task.model, task.criticality)
+    return subject(task.model, task.criticality, task.segments)
 
 
-def subject(model: str, criticality: str = "best-effort") -> Subject:
-    return Subject(graph_hash=model, criticality=Criticality(criticality), width=2, segments=1)
+def subject(model: str, criticality: str = "best-effort", segments: int = 1) -> Subject:
+    return Subject(
+        graph_hash=model, criticality=Criticality(criticality), width=2, segments=segments
+    )
 
 
 def fixed(time_s: float) -> ServiceTime:
@@ -25,12 +27,14 @@ def fixed(time_s: float) -> ServiceTime:
 def made_up(
     service: Mapping[str, float | ServiceTime],
     slowdown: Mapping[tuple[str, str], float] | None = None,
+    by_segment: Mapping[str, Sequence[ServiceTime]] | None = None,
     **changes: object,
 ) -> Profile:
     """Critical and best-effort in one: `slowdown` is of (measured, beside), a busy neighbour."""
+    parts = {model: tuple((by_segment or {}).get(model, ())) for model in service}
     alone = tuple(
         Alone(
-            subject=subject(model),
+            subject=subject(model, segments=max(1, len(parts[model]))),
             batch=1,
             model=model,
             service=time if isinstance(time, ServiceTime) else fixed(time),
@@ -38,6 +42,7 @@ def made_up(
             overhead_s=0.0,
             load_s=0.1,
             memory_bytes=1,
+            by_segment=parts[model],
         )
         for model, time in service.items()
     )

@@ -15,7 +15,7 @@ from cotenant.core.errors import WorkloadError
 from cotenant.pipeline import load
 from cotenant.profiling.file import load_profile, origin, save_profile
 from cotenant.profiling.subject import subject_of
-from tests.models import scale_model
+from tests.models import scale_model, slow_model
 from tests.prediction.made_up import made_up
 
 WORKLOAD = """
@@ -139,6 +139,22 @@ def test_a_measured_profile_predicts_the_workload_it_came_from(files, tmp_path):
     answer = json.loads(run(predict, files[0], "--profile", out, "--json").output)
     assert answer["notes"] == []
     assert all(one["mean_s"] > 0.0 for one in answer["tasks"])
+
+
+def test_segments_that_are_asked_for_are_in_the_table_and_the_file(files, tmp_path):
+    out = tmp_path / "measured.json"
+    quick = ("--rounds", 3, "--requests", 5, "--tight", 1.0)
+    Path(files[0]).write_text("tasks: [{name: slow, model: slow.onnx, width: 1}]")
+    slow_model(tmp_path, 16, 3)
+    result = run(profile_command, files[0], "-o", out, *quick, "--segments", "1,2")
+    assert result.exit_code == 0, result.output
+    assert "segment 2 of 2" in result.output
+    whole, cut = load_profile(out, origin()).alone
+    assert (whole.by_segment, len(cut.by_segment)) == ((), 2)
+    for wrong in ("0", "1,x", "1.5", ","):
+        result = run(profile_command, files[0], "-o", out, "--segments", wrong)
+        assert result.exit_code == 2
+        assert "no list of whole numbers from 1 on; write 1,2" in result.output
 
 
 def test_the_virtual_clock_agrees_with_the_formula_that_is_exact(files):

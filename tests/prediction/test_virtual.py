@@ -6,10 +6,10 @@ import pytest
 from cotenant.core.workload import Workload
 from cotenant.prediction.predict import predict
 from cotenant.prediction.tenancy import mix_of
-from cotenant.prediction.virtual import Budget, VirtualClock, quantile_draw
+from cotenant.prediction.virtual import Budget, VirtualClock, quantile_draw, scene_of, segment_draw
 from cotenant.profiling.profile import service_time
 from cotenant.queueing.stream import Sojourn
-from tests.prediction.made_up import made_up, subject_of, task
+from tests.prediction.made_up import fixed, made_up, subject_of, task
 
 CLOCK = VirtualClock(Budget(requests=40_000))
 
@@ -66,6 +66,51 @@ def test_draws_have_the_measured_mean_and_stay_between_the_quantiles():
     measured = service_time(np.random.default_rng(2).gamma(4.0, 0.01, 5000))
     drawn_s = quantile_draw(measured, 1.5)(np.random.default_rng(3), 100_000)
     assert drawn_s.mean() == pytest.approx(1.5 * measured.mean_s, rel=0.01)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.4, 1.0])
+def test_segments_draw_their_own_times_and_make_the_moments_of_the_whole(shared):
+    rng = np.random.default_rng(4)
+    own = rng.gamma(4.0, [[0.002], [0.001]], (2, 50_000))
+    # In some requests the same rank in both segments, as where the clock's rate changed.
+    own[1] = np.where(rng.random(50_000) < shared, own[0] / 2.0, own[1])
+    whole = service_time(own.sum(axis=0))
+    drawn_s = segment_draw(whole, [service_time(one) for one in own])(rng, 200_000)
+    assert drawn_s.mean(axis=0) == pytest.approx(own.mean(axis=1), rel=0.01)
+    assert drawn_s.sum(axis=1).mean() == pytest.approx(whole.mean_s, rel=0.01)
+    assert drawn_s.sum(axis=1).std() == pytest.approx(own.sum(axis=0).std(), rel=0.05)
+
+
+def test_the_clock_serves_each_segment_in_its_own_time():
+    # What passes between the segments, 1 ms here, counts as theirs.
+    parts = {"m": [fixed(0.003), fixed(0.006)]}
+    profile = made_up({"m": 0.01}, by_segment=parts)
+    workload = Workload(tasks=[task("a", "m", 1.0, segments=2)])
+    mix = mix_of(workload, profile, subject_of, True)
+    scene = scene_of(workload, profile, mix, np.random.default_rng(5))
+    times_s = [scene.service("a", 1, segment) for segment in (0, 1, 0, 1)]
+    assert times_s == pytest.approx([0.01 / 3, 0.02 / 3] * 2)
+
+
+def test_a_long_segment_holds_critical_work_up_longer_than_two_equal_ones():
+    # Gated: a critical request waits for the rest of the segment that it meets.
+    tasks = [task("det", "n", 1.0, criticality="critical"), task("bulk", "m", None, segments=2)]
+    late_s = [
+        mean_s(
+            on_clock(
+                tasks,
+                made_up(
+                    {"m": 0.1, "n": 0.001},
+                    by_segment={"m": [fixed(first_s), fixed(0.1 - first_s)]},
+                    preemptive=False,
+                ),
+            )["det"]
+        )
+        for first_s in (0.05, 0.01)
+    ]
+    # A loop that never stops: the mean rest of what is met is E[S^2] / 2 E[S].
+    assert late_s[0] == pytest.approx(0.001 + 0.05**2 / 0.1, rel=0.1)
+    assert late_s[1] == pytest.approx(0.001 + (0.01**2 + 0.09**2) / 0.2, rel=0.1)
 
 
 def test_the_rarest_task_sets_the_length_within_the_budget():

@@ -5,21 +5,22 @@ import asyncio
 import numpy as np
 import pytest
 
-from cotenant.core.errors import ModelError
+from cotenant.core.errors import ModelError, WorkloadError
 from cotenant.core.model import Signature, TensorSpec
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.profiling.inputs import batches, draw_inputs
 from cotenant.profiling.measure import Effort, measure
 from cotenant.profiling.subject import subject_of
+from cotenant.profiling.variations import variations
 from tests.models import scale_model, slow_model
 
 THOROUGH = Effort(requests=3, rounds=3, tight=0.0)
 
 
-def measured(workload, effort=THOROUGH, progress=lambda seen: None):
+def measured(workload, effort=THOROUGH, progress=lambda seen: None, forms=()):
     rng = np.random.default_rng(0)
-    return asyncio.run(measure(workload, effort, rng, progress))
+    return asyncio.run(measure(workload, effort, rng, progress, forms))
 
 
 @pytest.fixture
@@ -53,7 +54,38 @@ def test_settings_that_are_tight_enough_are_visited_no_more(workload):
     alone = workload.model_copy(update={"tasks": workload.tasks[:1]})
     profile = measured(alone, Effort(requests=2, rounds=50, tight=10.0), seen.append)
     assert profile.alone[0].service.n == 2 * 3  # an interval needs three rounds
-    assert (seen[-1].done, seen[-1].total) == (3, 3)
+    assert (seen[-1].done, seen[-1].total) == (6, 6)  # with pauses, and back to back
+
+
+def test_a_task_is_measured_in_other_forms_and_each_segment_of_it(workload):
+    bulk = workload.model_copy(update={"tasks": workload.tasks[1:]})
+    forms = variations(bulk, (1,), (1, 2))
+    profile = measured(bulk, forms=forms)
+    found = {(one.subject.width, one.subject.segments, one.batch): one for one in profile.alone}
+    own = subject_of(bulk.tasks[0], bulk)
+    assert set(found) == {
+        (width, segments, batch)
+        for width, segments in {(own.width, 1), (1, 1), (1, 2)}
+        for batch in (1, 4)
+    }
+    assert all(one.by_segment == () for key, one in found.items() if key[1] == 1)
+    for batch in (1, 4):
+        whole = found[1, 2, batch]
+        assert [one.n for one in whole.by_segment] == [whole.service.n] * 2
+        # Between two segments the lane is asked anew, so the whole takes longer than its parts.
+        assert 0.0 < sum(one.mean_s for one in whole.by_segment) < 1.5 * whole.service.mean_s
+    assert profile.beside == ()
+
+
+def test_forms_that_are_there_already_are_not_measured_twice(workload):
+    assert variations(workload, (), ()) == ()
+    assert variations(workload, (), (1,)) == ()
+    both = variations(workload, (), (1, 3, 3))
+    assert [(one.name, one.segments) for one in both] == [
+        ("det@segments=3", 3), ("bulk@segments=3", 3),
+    ]  # fmt: skip
+    with pytest.raises(WorkloadError, match="'det' cannot run with width 4096: its component has"):
+        variations(workload, (1, 4096), ())
 
 
 def test_a_model_that_cannot_be_loaded_leaves_nothing_behind(tmp_path):

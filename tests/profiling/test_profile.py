@@ -16,7 +16,7 @@ from cotenant.profiling.file import load_profile, origin, save_profile
 from cotenant.profiling.profile import Origin, service_time
 from cotenant.profiling.subject import subject_of
 from tests.models import scale_model
-from tests.prediction.made_up import made_up
+from tests.prediction.made_up import fixed, made_up
 
 HERE = Origin({"cores": 2}, {"cotenant": "0"})
 TIMES = st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=60)
@@ -38,6 +38,24 @@ def edited(path, edit):
 def test_a_profile_comes_back_as_it_went(path, tmp_path):
     assert load_profile(path, HERE) == made_up({"m": 0.01}, {("m", "m"): 1.5})
     assert [one.name for one in tmp_path.iterdir()] == ["profile.json"]
+
+
+def test_segments_come_back_and_make_the_whole(tmp_path):
+    parts = [fixed(0.002), fixed(0.007)]
+    made = made_up({"m": 0.01}, by_segment={"m": parts})
+    save_profile(made, tmp_path / "profile.json")
+    back = load_profile(tmp_path / "profile.json", HERE)
+    assert back == made
+    assert (back.version, back.alone[0].by_segment) == (2, tuple(parts))
+
+
+def test_a_profile_of_version_1_is_still_read(path):
+    def older(content):
+        content["version"] = 1
+        del content["alone"][0]["by_segment"]
+
+    edited(path, older)
+    assert load_profile(path, HERE).alone == made_up({"m": 0.01}).alone
 
 
 @pytest.mark.parametrize(
@@ -69,6 +87,16 @@ def _service(**changes):
     return lambda content: content["alone"][0]["service"].update(changes)
 
 
+def _segments(*parts):
+    plain = [one if isinstance(one, dict) else one.model_dump() for one in parts]
+
+    def edit(content):
+        content["alone"][0]["subject"]["segments"] = 2
+        content["alone"][0]["by_segment"] = plain
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
@@ -78,7 +106,10 @@ def _service(**changes):
         (_service(mean_s=0.001), "outside of quantiles_s"),
         (_service(quantiles_s=[0.01] * 15 + [0.009]), "do not decrease"),
         (_service(quantiles_s=[0.01] * 3), "quantiles_s"),
-        (lambda content: content.update(version=2), "profile of version 2; .* reads version 1"),
+        (lambda content: content.update(version=3), "version 3; .* reads versions 1 and 2"),
+        (_segments(fixed(0.01)), "alone.0: by_segment has 1 entries for a model in 2 segments"),
+        (_segments(*[fixed(0.01)] * 2), "by_segment add up to 0.02 s, .* more than the 0.01 s"),
+        (_segments({"n": 1}, fixed(0.001)), r"alone.0.by_segment.0.mean_s: Field required"),
         (lambda content: content["beside"][0].update(busy=1.5), "beside.0.busy"),
         (lambda content: content["beside"][0].update(slowdown=0), "beside.0.slowdown"),
         (lambda content: content.update(alone=[]), "alone"),

@@ -15,6 +15,25 @@ class _Rungs(click.Choice[str]):
         return Rung(super().convert(value, param, ctx))
 
 
+class Counts(click.ParamType):
+    """Whole numbers over 0 with commas between them; they become a tuple."""
+
+    name = "counts"
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            counts = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            counts = (0,)
+        if min(counts) < 1:
+            self.fail(f"{value!r} is no list of whole numbers from 1 on; write 1,2", param, ctx)
+        return counts
+
+
 max_rung_option = click.option(
     "--max-rung",
     "highest",

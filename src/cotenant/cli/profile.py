@@ -1,6 +1,7 @@
 """`cotenant profile`: a workload comes in, a profile of it on this machine goes out."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import click
@@ -10,13 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cotenant.cli import forecast
+from cotenant.cli.options import Counts
 from cotenant.core.units import format_bytes, format_duration
 from cotenant.pipeline import load
 from cotenant.profiling.file import save_profile
 from cotenant.profiling.measure import Effort, measure
 from cotenant.profiling.measure import Progress as Seen
-from cotenant.profiling.profile import Profile
+from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
+from cotenant.profiling.variations import variations
 
+_P99 = LEVELS.index(0.99)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -32,6 +36,16 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Relative error of a mean at which it is measured no more.",
 )
+@click.option(
+    "--widths", type=Counts(), default=(), metavar="N,N", help="Cores to run each task with, too."
+)
+@click.option(
+    "--segments",
+    type=Counts(),
+    default=(),
+    metavar="N,N",
+    help="Numbers of segments to cut each task into, too; each segment is measured.",
+)
 @forecast.policy_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def profile(
@@ -41,14 +55,18 @@ def profile(
     rounds: int,
     requests: int,
     tight: float,
+    widths: tuple[int, ...],
+    segments: tuple[int, ...],
     policy: str | None,
     seed: int,
 ) -> None:
     """Measure every task of WORKLOAD on this machine, alone and beside each other.
 
-    Leave the machine alone meanwhile. 'cotenant predict' reads the profile.
+    Leave the machine alone meanwhile. 'cotenant predict' reads the profile. Where a task is cut
+    into segments, each segment's time is measured, too.
     """
     workload = forecast.under(load(path), policy)
+    forms = variations(workload, widths, segments)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
@@ -62,7 +80,7 @@ def profile(
             progress.update(bar, description=now.doing, completed=now.done, total=now.total)
 
         effort = Effort(requests, rounds, tight)
-        made = asyncio.run(measure(workload, effort, np.random.default_rng(seed), seen))
+        made = asyncio.run(measure(workload, effort, np.random.default_rng(seed), seen, forms))
     save_profile(made, out)
     _show(made)
     click.echo(f"Profile: {out}")
@@ -70,16 +88,23 @@ def profile(
 
 def _show(made: Profile) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("model", "batch", "mean", "error", "overhead", "load", "memory"):
+    for title in ("model", "width", "batch", "mean", "p99", "error", "overhead", "load", "memory"):
         table.add_column(title, justify="left" if title == "model" else "right")
     for one in made.alone:
         table.add_row(
             one.model,
+            str(one.subject.width),
             str(one.batch),
-            format_duration(one.service.mean_s),
+            *_times(one.service),
             f"{one.relative_error:.1%}",
             format_duration(one.overhead_s),
             format_duration(one.load_s),
             format_bytes(float(one.memory_bytes)),
         )
-    Console().print(table)
+        for number, segment in enumerate(one.by_segment, start=1):
+            table.add_row(f"  segment {number} of {one.subject.segments}", "", "", *_times(segment))
+    Console(width=None if os.isatty(1) else 160).print(table)
+
+
+def _times(service: ServiceTime) -> tuple[str, str]:
+    return format_duration(service.mean_s), format_duration(service.quantiles_s[_P99])

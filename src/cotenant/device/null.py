@@ -26,6 +26,8 @@ than sharing the cores explains comes out."""
 _DONE_S = 1e-12
 """Work left that is only rounding."""
 
+_NO_TENSORS: Tensors = {}
+
 _LEAST_STRETCH = 0.25
 """However well two launches fill each other's gaps, they do not run for nothing."""
 
@@ -48,10 +50,13 @@ class NullDevice:
             component.name: _Site(component, isolation is Isolation.CLASSES, slowdown)
             for component in components
         }
+        self._everywhere = tuple(self._sites.values())
         self._seats: dict[str, _Seat] = {}
         self._events: list[Event] = []
         self._next_s: float | None = None
-        """When the first launch on any component will be done."""
+        """When the first launch on any component will be done ..."""
+        self._foreseen = True
+        """... unless something has changed since it was worked out."""
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -59,6 +64,8 @@ class NullDevice:
 
     def next_event_s(self) -> float | None:
         """When something will happen if nothing is launched before; `None` for never."""
+        if not self._foreseen:
+            self._foresee()
         return self._clock.now() if self._events else self._next_s
 
     def load(self, task: Task, component: str) -> None:
@@ -73,42 +80,43 @@ class NullDevice:
 
     def launch(self, task: str, requests: Sequence[Request], segment: int) -> None:
         site, width, rank = self._seats[task]
-        service_s = self._service(task, sum([request.rows for request in requests]), segment)
+        rows = 0
+        for request in requests:
+            rows += request.rows
+        service_s = self._service(task, rows, segment)
         now_s = self._clock.now()
-        site.advance(now_s)
-        site.occupants.append(
-            _Occupant(task, rank, len(requests), width, service_s, now_s, service_s)
-        )
-        self._share(site)
+        site.enter(_Occupant(task, rank, len(requests), width, service_s, now_s, service_s), now_s)
+        self._foreseen = False
 
     def limit(self, component: str, allowance: Allowance) -> None:
-        site = self._sites[component]
-        site.advance(self._clock.now())
-        site.allowance = allowance
-        site.limited = allowance != Allowance(site.width, 1.0)
-        self._share(site)
+        self._sites[component].limit(allowance, self._clock.now())
+        self._foreseen = False
 
     def poll(self) -> Sequence[Event]:
-        events, now_s = self._events, self._clock.now()
-        if self._next_s is not None and self._next_s <= now_s:
-            for site in self._sites.values():
+        if not self._foreseen:
+            self._foresee()
+        now_s = self._clock.now()
+        due = self._next_s is not None and self._next_s <= now_s
+        if not due and not self._events:
+            return ()
+        events, self._events = self._events, []
+        if due:
+            for site in self._everywhere:
                 if site.next_s is not None and site.next_s <= now_s:
-                    site.advance(now_s)
-                    events += site.leave(now_s)
-                    self._share(site)
-        if events:
-            self._events = []
+                    site.leave(now_s, events)
+            self._foreseen = False
         return events
 
     def close(self) -> None:
         self._seats.clear()
 
-    def _share(self, site: "_Site") -> None:
-        site.share()
-        self._next_s = site.next_s
-        if len(self._sites) > 1:
-            ends_s = [one.next_s for one in self._sites.values() if one.next_s is not None]
-            self._next_s = min(ends_s, default=None)
+    def _foresee(self) -> None:
+        self._foreseen, self._next_s = True, None
+        for site in self._everywhere:
+            if not site.shared:
+                site.share()
+            if site.next_s is not None and (self._next_s is None or site.next_s < self._next_s):
+                self._next_s = site.next_s
 
 
 class _Seat(NamedTuple):
@@ -142,60 +150,71 @@ class _Site:
         self.width = component.width
         self.ranks = isolated and component.capability is Capability.PREEMPTIVE
         """Whether critical work goes first here."""
-        self.allowance = Allowance(component.width, 1.0)
-        self.limited = False
+        self._allowance = Allowance(component.width, 1.0)
+        self._limited = False
         """Whether best-effort work may use less than all of it."""
-        self.occupants: list[_Occupant] = []
-        self.next_s: float | None = None
-        """When the first of them will be done."""
+        self._occupants: list[_Occupant] = []
         self._since_s = 0.0
         self._slowdown = slowdown
+        self.next_s: float | None = None
+        """When the first of the occupants will be done ..."""
+        self.shared = True
+        """... if the width has been divided since something changed."""
 
-    def advance(self, now_s: float) -> None:
-        """Work off what has been done since the last look."""
-        elapsed_s, self._since_s = now_s - self._since_s, now_s
-        for one in self.occupants:
-            one.left_s -= one.speed * elapsed_s
-            if one.speed > 0.0 and now_s + one.left_s / one.speed <= now_s:
-                one.left_s = 0.0  # less than the clock can tell apart
+    def enter(self, newcomer: _Occupant, now_s: float) -> None:
+        self._advance(now_s)
+        self._occupants.append(newcomer)
 
-    def leave(self, now_s: float) -> list[Event]:
-        """Take out those that are done."""
+    def limit(self, allowance: Allowance, now_s: float) -> None:
+        self._advance(now_s)
+        self._allowance = allowance
+        self._limited = allowance != Allowance(self.width, 1.0)
+
+    def leave(self, now_s: float, events: list[Event]) -> None:
+        """Take out those that are done, and say so."""
+        self._advance(now_s)
         staying: list[_Occupant] = []
-        events: list[Event] = []
-        for one in self.occupants:
-            if one.left_s > _DONE_S:
+        for one in self._occupants:
+            if one.left_s > _DONE_S and not _imperceptible(one, now_s):
                 staying.append(one)
                 continue
             busy_s = one.service_s * one.width / self.width
-            outputs: list[Tensors] = [{}] * one.requests
+            outputs = [_NO_TENSORS] * one.requests
             events.append(Completed(one.task, one.start_s, now_s, busy_s, outputs))
-        self.occupants = staying
-        return events
+        self._occupants = staying
+
+    def _advance(self, now_s: float) -> None:
+        """Work off what has been done since the last look, before something changes."""
+        if now_s > self._since_s:
+            if not self.shared:
+                self.share()
+            elapsed_s, self._since_s = now_s - self._since_s, now_s
+            for one in self._occupants:
+                one.left_s -= one.speed * elapsed_s
+        self.shared = False
 
     def share(self) -> None:
         """Divide the width anew, and foresee the next end."""
-        if len(self.occupants) < 2 and not self.limited:
-            self.next_s = None
-            for one in self.occupants:  # alone, and nothing holds it back
+        self.shared, self.next_s = True, None
+        if len(self._occupants) < 2 and not self._limited:
+            for one in self._occupants:  # alone, and nothing holds it back
                 one.speed = 1.0
                 self.next_s = self._since_s + max(0.0, one.left_s)
             return
         free, wanted = float(self.width), 0
-        self.occupants.sort(key=_rank)
-        for one in self.occupants:
+        self._occupants.sort(key=_rank)
+        for one in self._occupants:
             if one.rank < 0:
                 one.speed = min(one.width, free) / one.width
                 free -= one.speed * one.width
             else:
                 wanted += one.width
         if self.ranks:
-            free = min(free, self.allowance.width) * self.allowance.duty
-        self.next_s = None
-        for one in self.occupants:
+            free = min(free, self._allowance.width) * self._allowance.duty
+        for one in self._occupants:
             if one.rank >= 0:
                 one.speed = min(1.0, free / wanted)
-            if self._slowdown is not None and len(self.occupants) > 1:
+            if self._slowdown is not None and len(self._occupants) > 1:
                 one.speed = min(1.0, one.speed / self._stretch(one, self._slowdown))
             if one.speed > 0.0:
                 end_s = self._since_s + max(0.0, one.left_s) / one.speed
@@ -208,13 +227,18 @@ class _Site:
         What is held back has left its traces in the caches, so it counts, too; best-effort work
         that the guard has limited costs critical work as much less.
         """
-        limited = self.allowance.width / self.width * self.allowance.duty if self.ranks else 1.0
+        limited = self._allowance.width / self.width * self._allowance.duty if self.ranks else 1.0
         stretch = 1.0
-        for other in self.occupants:
+        for other in self._occupants:
             if other is not one:
                 share = limited if one.rank < 0 <= other.rank else 1.0
                 stretch += share * (slowdown(one.task, other.task) - 1.0)
         return max(stretch, _LEAST_STRETCH)
+
+
+def _imperceptible(one: _Occupant, now_s: float) -> bool:
+    """What is left takes less than the clock can tell from now."""
+    return one.speed > 0.0 and now_s + one.left_s / one.speed <= now_s
 
 
 def _rank(occupant: _Occupant) -> int:

@@ -117,4 +117,9 @@ class Policy(Protocol):
     def by_kernel(self) -> bool:
         """Whether that rule is all there is to it, so that it needs an elastic component."""
 
-    def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]: ...
+    def decide(self, snapshot: Snapshot, now_s: float) -> tuple[Action, ...]:
+        """What to do now.
+
+        It is asked only while some task waits whose lane is free, or while the guard asks for
+        another allowance than the device was told: there is nothing to decide before that.
+        """

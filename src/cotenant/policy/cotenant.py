@@ -10,10 +10,7 @@ Best-effort tasks divide what is left by fair queueing: a task that is ahead of 
 waits for the others, including one whose client is just about to send the next request.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
-from math import inf
 
 from cotenant.core.hardware import Capability
 from cotenant.device.base import Isolation, Spinning
@@ -29,6 +26,8 @@ from cotenant.policy.base import (
 )
 from cotenant.policy.batching import next_batch
 from cotenant.policy.sharing.cotenant import CotenantSharing
+
+_GATED = Capability.GATED  # a member of an enumeration is slow to look up
 
 
 @dataclass(frozen=True)
@@ -63,15 +62,18 @@ class Cotenant:
                     (critical if view.critical else best_effort).append(view)
             if not critical and not best_effort:
                 continue
-            first = _critical(place, critical, now_s) if critical else ()
-            second = self._best_effort(place, best_effort, snapshot, now_s) if best_effort else ()
-            if place.component.capability is not Capability.GATED:
+            gated = place.component.capability is _GATED
+            if gated and place.running:
+                continue
+            first = _critical(place, critical, now_s) if critical else []
+            second = self._best_effort(place, best_effort, snapshot, now_s) if best_effort else []
+            if not gated:
                 actions += first
                 actions += second
-            elif not place.running:
-                if self._starved(place, best_effort, now_s):
-                    first, second = second, first
-                actions += _to_first_launch(chain(first, second))
+            elif self._starved(place, best_effort, now_s):
+                actions += _to_first_launch(second + first)
+            else:
+                actions += _to_first_launch(first + second)
         return tuple(actions)
 
     def _starved(self, place: ComponentView, waiting: list[TaskView], now_s: float) -> bool:
@@ -81,32 +83,36 @@ class Cotenant:
 
     def _best_effort(
         self, place: ComponentView, waiting: list[TaskView], snapshot: Snapshot, now_s: float
-    ) -> Iterator[Launch | Wake]:
+    ) -> list[Launch | Wake]:
         free = self.side_by_side
         for one in place.running:
             free -= not one.critical
         if free <= 0:
-            return
-        name, ahead_s = place.component.name, inf
+            return []
+        name, neediest = place.component.name, waiting[0]
         for view in snapshot.tasks:
             if (
-                view.consumed_s < ahead_s
+                view.consumed_s < neediest.consumed_s
                 and not view.critical
                 and view.component == name
                 and self._wants_service(view, now_s)
             ):
-                ahead_s = view.consumed_s
-        ahead_s += self.slack_s
+                neediest = view
+        ahead_s = neediest.consumed_s + self.slack_s
+        actions: list[Launch | Wake] = []
         for view in sorted(waiting, key=_need) if len(waiting) > 1 else waiting:
             if view.consumed_s > ahead_s:
-                yield Wake(now_s + self.anticipation_s)
-                return
+                # While the neediest runs there is nothing to decide before its end.
+                if not neediest.running:
+                    actions.append(Wake(now_s + self.anticipation_s))
+                break
             action = next_batch(view, now_s)
-            yield action
+            actions.append(action)
             if isinstance(action, Launch):
                 free -= 1
                 if not free:
-                    return
+                    break
+        return actions
 
     def _wants_service(self, view: TaskView, now_s: float) -> bool:
         """It waits and could start, or runs, or its client is about to send the next request.
@@ -118,32 +124,32 @@ class Cotenant:
         return view.running > 0 or now_s < view.idle_since_s + self.anticipation_s
 
 
-def _critical(
-    place: ComponentView, waiting: list[TaskView], now_s: float
-) -> Iterator[Launch | Wake]:
+def _critical(place: ComponentView, waiting: list[TaskView], now_s: float) -> list[Launch | Wake]:
     whole = place.component.width
     free, top = whole, 0
     for one in place.running:
         if one.critical:
             free -= one.width
             top = max(top, one.order)
+    actions: list[Launch | Wake] = []
     for view in sorted(waiting, key=_order) if len(waiting) > 1 else waiting:
         width = view.task.width or whole
         # Side by side where there is room for both; over the others where it outranks them.
         if width > free and view.task.priority <= top:
             continue
         action = next_batch(view, now_s)
-        yield action
+        actions.append(action)
         if isinstance(action, Launch):
             free -= width
             top = max(top, view.task.priority)
+    return actions
 
 
-def _to_first_launch(actions: Iterable[Launch | Wake]) -> Iterator[Launch | Wake]:
-    for action in actions:
-        yield action
+def _to_first_launch(actions: list[Launch | Wake]) -> list[Launch | Wake]:
+    for position, action in enumerate(actions):
         if isinstance(action, Launch):
-            return
+            return actions[: position + 1]
+    return actions
 
 
 def _order(view: TaskView) -> tuple[int, float]:

@@ -6,7 +6,7 @@ policy on `device/null`. Service times are drawn from the profile's quantiles; l
 in flight together slow each other by the measured factors of their pair.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,13 +100,54 @@ def components_of(workload: Workload, profile: Profile) -> tuple[Component, ...]
 def quantile_draw(measured: ServiceTime, factor: float = 1.0) -> Draw:
     """Draws from the measured quantiles, straight lines between them; the mean is the measured."""
     levels, quantiles_s = np.array(LEVELS), np.array(measured.quantiles_s)
-    straight_s = float(np.diff(levels) @ (quantiles_s[1:] + quantiles_s[:-1]) / 2.0)
-    scaled_s = quantiles_s * (factor * measured.mean_s / straight_s)
+    scaled_s = quantiles_s * (factor * measured.mean_s / float(_mean_of(quantiles_s)))
 
     def draw(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
         return np.interp(rng.random(count), levels, scaled_s)
 
     return draw
+
+
+def segment_draw(whole: ServiceTime, parts: Sequence[ServiceTime], factor: float = 1.0) -> Draw:
+    """Draws times [request, segment] from each one's quantiles, with the moments of the whole.
+
+    Segments of one request are slow together as often as the whole's spread says. With U the
+    rank of a request in all its segments with probability p, and a rank for each segment else,
+
+        Var[sum] = p Var[together] + (1 - p) Var[independent],
+
+    which is solved for p. What passes between two segments counts as time of the segments.
+    """
+    levels = np.array(LEVELS)
+    quantiles_s = np.array([one.quantiles_s for one in parts])  # [segment, level]
+    quantiles_s *= (whole.mean_s / _mean_of(quantiles_s).sum()) * factor
+    independent_s2 = float(_variance_of(quantiles_s).sum())
+    together_s2 = float(_variance_of(quantiles_s.sum(axis=0)))
+    wanted_s2 = (whole.second_moment_s2 - whole.mean_s**2) * factor**2
+    span_s2 = together_s2 - independent_s2
+    often = min(1.0, max(0.0, (wanted_s2 - independent_s2) / span_s2)) if span_s2 > 0.0 else 0.0
+
+    def draw(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+        ranks = rng.random((count, len(parts)))
+        ranks = np.where(rng.random((count, 1)) < often, ranks[:, :1], ranks)
+        times_s = [
+            np.interp(ranks[:, segment], levels, own) for segment, own in enumerate(quantiles_s)
+        ]
+        return np.stack(times_s, axis=1)
+
+    return draw
+
+
+def _mean_of(quantiles_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of a law whose quantiles [..., level] have straight lines between them."""
+    low_s, high_s = quantiles_s[..., :-1], quantiles_s[..., 1:]
+    return np.asarray(((low_s + high_s) / 2.0) @ np.diff(LEVELS))
+
+
+def _variance_of(quantiles_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    low_s, high_s = quantiles_s[..., :-1], quantiles_s[..., 1:]
+    second_moment_s2 = ((low_s**2 + low_s * high_s + high_s**2) / 3.0) @ np.diff(LEVELS)
+    return np.maximum(0.0, second_moment_s2 - _mean_of(quantiles_s) ** 2)
 
 
 class _Seen:
@@ -129,7 +170,13 @@ def _law(one: Tenancy, factor: float) -> ServiceLaw:
     if last.batch > 1:
         grown = last.service.mean_s / first.service.mean_s - 1.0
         share = min(1.0, max(0.0, grown / (last.batch - 1)))
-    return ServiceLaw(quantile_draw(first.service, one.front * one.warm * factor), share)
+    factor *= one.front * one.warm
+    parts = first.by_segment
+    return ServiceLaw(
+        quantile_draw(first.service, factor),
+        share,
+        segment_draw(first.service, parts, factor) if parts else None,
+    )
 
 
 def _held_up(one: Tenancy, mix: Mix, workload: Workload) -> float:

@@ -11,6 +11,8 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.hardware import machine_fingerprint
 from cotenant.profiling.profile import Origin, Profile, differences
 
+_VERSIONS = (1, 2)
+
 
 def origin() -> Origin:
     """This machine, and the versions of what decides how fast it infers."""
@@ -48,10 +50,10 @@ def load_profile(path: Path, here: Origin | None) -> Profile:
         raise WorkloadError(
             f"cannot read profile {str(path)!r}: {error}; make one with 'cotenant profile'"
         ) from error
-    if isinstance(content, dict) and content.get("version") != 1:
+    if isinstance(content, dict) and content.get("version") not in _VERSIONS:
         raise WorkloadError(
             f"{str(path)!r} is a profile of version {content.get('version')!r}; this installation "
-            "reads version 1; run 'cotenant profile' again"
+            f"reads versions {' and '.join(map(str, _VERSIONS))}; run 'cotenant profile' again"
         )
     try:
         profile = Profile.model_validate(content)

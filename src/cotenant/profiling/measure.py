@@ -17,13 +17,13 @@ from cotenant.core.errors import ModelError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.device.cpu.scheduling import Rung, best_rung
-from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
 from cotenant.profiling.file import origin
 from cotenant.profiling.inputs import batches, draw_inputs
 from cotenant.profiling.memory import memory_bytes
-from cotenant.profiling.profile import Alone, Beside, Profile, Subject, service_time
+from cotenant.profiling.profile import Profile
+from cotenant.profiling.setting import Loaded, Setting, alone_of, beside_of
 from cotenant.profiling.subject import component_width, subject_of
-from cotenant.profiling.visit import Guest, Stay, visit
+from cotenant.profiling.visit import Guest, gap_alone_s, visit
 from cotenant.runtime.base import State
 from cotenant.runtime.live import LiveRuntime
 
@@ -50,41 +50,16 @@ class Progress(NamedTuple):
     doing: str
 
 
-class _Loaded(NamedTuple):
-    task: Task
-    subject: Subject
-    guests: tuple[Guest, ...]
-    """One for each batch size that is measured."""
-    load_s: float
-    memory_bytes: int
-
-
-class _Setting:
-    """One or two guests that are visited together, and what the visits gave so far."""
-
-    def __init__(self, loaded: Sequence[_Loaded], guests: Sequence[Guest]) -> None:
-        self.loaded = tuple(loaded)
-        self.guests = tuple(guests)
-        self.stays: list[list[Stay]] = []
-
-    @property
-    def name(self) -> str:
-        return " beside ".join(f"{one.task.name} ({one.rows})" for one in self.guests)
-
-    def rounds(self, place: int) -> list[Times]:
-        return [stays[place].service_s for stays in self.stays]
-
-    def error(self, rng: np.random.Generator) -> float:
-        return max(relative_error(self.rounds(place), rng) for place in range(len(self.guests)))
-
-
 async def measure(
     workload: Workload,
     effort: Effort,
     rng: np.random.Generator,
     progress: Callable[[Progress], None],
+    variations: Sequence[Task] = (),
 ) -> Profile:
     """Run every task of the workload on this machine, alone and in pairs, without a network.
+
+    The `variations` run alone only.
 
     Raises:
         ModelError: a task cannot be loaded.
@@ -93,7 +68,7 @@ async def measure(
     # The guard would hold the others back, and hide what they do to a critical task.
     tasks = tuple(
         task.model_copy(update={"slowdown_max": math.inf, "deadline_s": None})
-        for task in workload.tasks
+        for task in (*workload.tasks, *variations)
     )
     machine = LiveRuntime(workload.model_copy(update={"tasks": tasks[:1]}))
     # A start that fails leaves nothing to close.
@@ -105,10 +80,15 @@ async def measure(
             await _introduce(machine, workload, task, load_s, rng)
             for task, load_s in zip(tasks, loads_s, strict=True)
         ]
-        settings = [_Setting([one], [guest]) for one in loaded for guest in one.guests]
+        settings = [Setting([one], [guest]) for one in loaded for guest in one.guests]
         settings += [
-            _Setting(pair, [one.guests[0] for one in pair])
-            for pair in combinations(loaded, 2)
+            Setting([one], [one.guests[0]._replace(rests=False)])
+            for one in loaded
+            if gap_alone_s(one.task) > 0.0
+        ]
+        settings += [
+            Setting(pair, [one.guests[0] for one in pair])
+            for pair in combinations(loaded[: len(workload.tasks)], 2)
             if _share_component(workload, pair[0].task, pair[1].task)
             and not _take_turns(workload, pair)
         ]
@@ -121,14 +101,14 @@ async def measure(
         preemptive=best_rung() is not Rung.GATED,
         machine=dict(here.machine),
         versions=dict(here.versions),
-        alone=_distinct_alone(settings, rng),
-        beside=_beside(settings),
+        alone=alone_of(settings, rng),
+        beside=beside_of(settings),
     )
 
 
 async def _visit_in_rounds(
     machine: LiveRuntime,
-    settings: Sequence[_Setting],
+    settings: Sequence[Setting],
     effort: Effort,
     rng: np.random.Generator,
     progress: Callable[[Progress], None],
@@ -150,7 +130,7 @@ async def _introduce(
     task: Task,
     load_s: float,
     rng: np.random.Generator,
-) -> _Loaded:
+) -> Loaded:
     """Draw a task's inputs, and have it answer each once, so that its memory is complete."""
     signature = machine.served[task.name].signature
     if signature is None:
@@ -161,7 +141,7 @@ async def _introduce(
     )
     for guest in guests:
         await visit(machine, [guest], 1)
-    return _Loaded(
+    return Loaded(
         task,
         subject_of(task, workload),
         guests,
@@ -192,55 +172,10 @@ def _share_component(workload: Workload, one: Task, other: Task) -> bool:
     return (one.component or default) == (other.component or default)
 
 
-def _take_turns(workload: Workload, pair: Sequence[_Loaded]) -> bool:
+def _take_turns(workload: Workload, pair: Sequence[Loaded]) -> bool:
     """Critical tasks that do not both fit on their component never run beside each other."""
     return (
         workload.policy == "cotenant"
         and all(one.task.critical for one in pair)
         and sum(one.subject.width for one in pair) > component_width(pair[0].task, workload)
     )
-
-
-def _distinct_alone(settings: Sequence[_Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
-    found: dict[tuple[Subject, int], Alone] = {}
-    for setting in settings:
-        if len(setting.guests) > 1:
-            continue
-        [loaded], [guest] = setting.loaded, setting.guests
-        overheads_s = [stays[0].overhead_s for stays in setting.stays]
-        error = relative_error(setting.rounds(0), rng)
-        found[loaded.subject, guest.rows] = Alone(
-            subject=loaded.subject,
-            batch=guest.rows,
-            model=guest.task.model,
-            service=service_time(pooled(setting.rounds(0))),
-            relative_error=error if math.isfinite(error) else 1.0,
-            overhead_s=median_of_means(overheads_s),
-            load_s=loaded.load_s,
-            memory_bytes=loaded.memory_bytes,
-        )
-    return tuple(found.values())
-
-
-def _beside(settings: Sequence[_Setting]) -> tuple[Beside, ...]:
-    alone_s = {
-        (one.guests[0].task.name, one.guests[0].rows): median_of_means(one.rounds(0))
-        for one in settings
-        if len(one.guests) == 1
-    }
-    found: dict[tuple[Subject, Subject], Beside] = {}
-    for setting in settings:
-        if len(setting.guests) < 2:
-            continue
-        for place, other in ((0, 1), (1, 0)):
-            guest, rounds = setting.guests[place], setting.rounds(place)
-            mean_s = median_of_means(rounds)
-            subject, neighbour = setting.loaded[place].subject, setting.loaded[other].subject
-            found[subject, neighbour] = Beside(
-                subject=subject,
-                other=neighbour,
-                n=sum(one.size for one in rounds),
-                slowdown=mean_s / alone_s[guest.task.name, guest.rows],
-                busy=float(np.median([stays[other].busy for stays in setting.stays])),
-            )
-    return tuple(found.values())

@@ -17,6 +17,8 @@ from cotenant.core.task import Criticality, Noun, Task
 LEVELS = (0.0, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, 0.995, 1.0)
 """Where the distribution of a service time is written down; 0 and 1 are its ends."""
 _ROUNDING = 1e-9
+_PARTS_MOST = 1.5
+"""Sum of the segments' means over the whole's: noise may lift it over 1, but not so far."""
 
 
 class ServiceTime(Noun):
@@ -78,6 +80,24 @@ class Alone(Noun):
     load_s: float = Field(ge=0, allow_inf_nan=False)
     memory_bytes: int = Field(ge=0)
     """Proportional share of the lane's memory."""
+    by_segment: tuple[ServiceTime, ...] = ()
+    """Each segment, in order; empty for a model in one piece, and in profiles of version 1."""
+
+    @model_validator(mode="after")
+    def _has_the_segments_of_its_whole(self) -> "Alone":
+        parts, segments = self.by_segment, self.subject.segments
+        if parts and len(parts) != segments:
+            raise ValueError(
+                f"by_segment has {len(parts)} entries for a model in {segments} segments: measure "
+                "the profile again"
+            )
+        parts_s, whole_s = sum(one.mean_s for one in parts), self.service.mean_s
+        if parts_s > _PARTS_MOST * whole_s:
+            raise ValueError(
+                f"the means of by_segment add up to {parts_s:g} s, which is more than the "
+                f"{whole_s:g} s of the whole: measure the profile again"
+            )
+        return self
 
     @property
     def around_s(self) -> float:
@@ -113,7 +133,8 @@ class Origin(NamedTuple):
 class Profile(Noun):
     """All that was measured on one machine, under one policy's scheduling classes."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
+    """Version 1 knew no single segments."""
     policy: str
     preemptive: bool
     """The operating system let critical work interrupt best-effort work."""

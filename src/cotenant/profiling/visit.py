@@ -32,12 +32,15 @@ class Guest(NamedTuple):
     task: Task
     rows: int
     inputs: Mapping[str, Tensor]
+    rests: bool = True
+    """It pauses between requests where its arrivals would; otherwise they come back to back."""
 
 
 class Stay(NamedTuple):
     """What one guest's requests took."""
 
     service_s: Times
+    segments_s: Times  # [segment, request]
     overhead_s: Times
     """Round trip in the same interpreter less the service."""
     busy: float
@@ -55,7 +58,7 @@ async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) ->
 
     async def drive(guest: Guest) -> list[tuple[Record, float]]:
         taken = []
-        gap_s = _gap_alone_s(guest.task)
+        gap_s = gap_alone_s(guest.task) if guest.rests else 0.0
         while any(count > 0 for count in left.values()):
             sent_s = clock.now()
             answer = await machine.infer(guest.task.name, guest.inputs, rows=guest.rows)
@@ -80,12 +83,17 @@ def _stay(taken: Sequence[tuple[Record, float]]) -> Stay:
     kept = slice(_WARM_UP, None)
     return Stay(
         service_s[kept],
+        _segments_s([record for record, _ in taken[kept]]),
         np.maximum(round_trip_s - service_s, 0.0)[kept],
         float(min(1.0, service_s.sum() / lasted_s)),
     )
 
 
-def _gap_alone_s(task: Task) -> float:
+def _segments_s(records: Sequence[Record]) -> Times:
+    return np.array([[end_s - start_s for start_s, end_s in one.segments] for one in records]).T
+
+
+def gap_alone_s(task: Task) -> float:
     """Alone, best-effort work with arrivals of its own meets the cold caches that it will find."""
     if isinstance(task.arrivals, Periodic | Poisson):
         return min(_LONGEST_GAP_S, 1.0 / task.arrivals.rate_rps)

@@ -48,6 +48,7 @@ _RELAX_EVERY_S = 0.25
 """While best-effort work is held back, how often to ask whether it still has to be."""
 _CREDIT_S = 0.25
 """Service that a task may catch up on after it was idle; more would starve the others."""
+_OK = Outcome.OK  # a member of an enumeration is slow to look up
 
 
 class Coordinator:
@@ -133,9 +134,9 @@ class Coordinator:
 
         What it does not say itself (timeout, deadline) comes from its task.
         """
-        about = self._tenants[task].task
+        about = self._tenants[task]
         arrival_s = self._clock.now() if arrival_s is None else arrival_s
-        timeout_s = about.queue.timeout_s if timeout_s is None else timeout_s
+        timeout_s = about.timeout_s if timeout_s is None else timeout_s
         deadline_s = about.deadline_s if deadline_s is None else deadline_s
         return Request(
             next(self._ids),
@@ -151,8 +152,9 @@ class Coordinator:
     def submit(self, request: Request) -> None:
         """Take in a request; if its queue is full, somebody is answered at once."""
         tenant = self._tenants[request.task]
-        queue = tenant.task.queue
-        if len(tenant.backlog) >= queue.max_size:
+        backlog = tenant.backlog
+        if backlog.size >= tenant.most_queued:
+            queue = tenant.task.queue
             full = QueueFull(
                 f"Exceeds maximum queue size: task {request.task!r} has {queue.max_size} requests "
                 "waiting; send fewer, or raise queue.max_size"
@@ -160,17 +162,19 @@ class Coordinator:
             if queue.on_full is OnFull.REJECT:
                 self._end(tenant.task, request, Outcome.REJECTED, full)
                 return
-            self._end(tenant.task, tenant.backlog.drop_oldest(), Outcome.DROPPED, full)
-        if not tenant.critical and not tenant.backlog and tenant.flight is None:
+            self._end(tenant.task, backlog.drop_oldest(), Outcome.DROPPED, full)
+        if not tenant.critical and not backlog.size and tenant.flight is None:
             self._rejoin(tenant)
-        tenant.backlog.push(request)
+        backlog.push(request)
         self._dirty.add(request.task)
-        self._watch(tenant, request)
+        if request.expires_s is not None or request.deadline_s is not None:
+            self._watch(tenant, request)
 
     def cancel(self, request: Request) -> None:
         """Its client has gone: answer it now if it waits, throw its outputs away if it runs."""
         tenant = self._tenants.get(request.task)
-        if tenant is not None and tenant.backlog.remove(request.id) is not None:
+        if tenant is not None and tenant.backlog.waits(request.id):
+            tenant.backlog.remove(request.id)
             self._dirty.add(request.task)
             self._end(tenant.task, request, Outcome.CANCELLED, Cancelled("the client went away"))
 
@@ -182,25 +186,30 @@ class Coordinator:
             self._receive(events)
         now_s = self._clock.now()
         wake_s = self._expire(now_s) if self._expiries else math.inf
+        deciding = self._something_may_start()
         for place in self._everywhere:
             if place.held:
                 place.allow(self._guard.allowance(place.component, now_s))
                 wake_s = min(wake_s, now_s + _RELAX_EVERY_S)
-        for action in self._policy.decide(self._snapshot(), now_s):
-            if isinstance(action, Launch):
-                if not self._launch(self._tenants[action.task], action.requests, now_s):
-                    wake_s = now_s  # all of a batch was too late; what is behind it may go
-            elif isinstance(action, Wake):
-                wake_s = min(wake_s, action.at_s)
-            else:
-                self._limit(action)
+            if place.allowance != place.limit:
+                deciding = True
+        if deciding:  # most steps leave nothing that a policy could do
+            for action in self._policy.decide(self._snapshot(), now_s):
+                if isinstance(action, Launch):
+                    if not self._launch(self._tenants[action.task], action.requests, now_s):
+                        wake_s = now_s  # all of a batch was too late; what is behind it may go
+                elif isinstance(action, Wake):
+                    wake_s = min(wake_s, action.at_s)
+                else:
+                    self._limit(action)
         return None if wake_s == math.inf else wake_s
 
     def _receive(self, events: Iterable[Event]) -> None:
         for event in events:
-            tenant = self._tenants.get(event.task)
+            task = event.task
+            tenant = self._tenants.get(task)
             if tenant is not None:
-                self._dirty.add(event.task)
+                self._dirty.add(task)
                 if isinstance(event, Completed):
                     self._completed(tenant, event)
                 elif isinstance(event, Failed):
@@ -214,27 +223,39 @@ class Coordinator:
     def _expire(self, now_s: float) -> float:
         """Answer what has become too late; returns when to look again."""
         expiries = self._expiries
-        while expiries and expiries[0][0] <= now_s:
-            _, request_id, task = heapq.heappop(expiries)
+        while expiries:
+            due_s, request_id, task = expiries[0]
             tenant = self._tenants.get(task)
-            request = None if tenant is None else tenant.backlog.remove(request_id)
-            if tenant is not None and request is not None:
+            if tenant is None or not tenant.backlog.waits(request_id):
+                heapq.heappop(expiries)  # it waits no more: nobody has to be woken for it
+            elif due_s > now_s:
+                return due_s
+            else:
+                heapq.heappop(expiries)
                 self._dirty.add(task)
-                self._too_late(tenant, request, now_s)
-        return expiries[0][0] if expiries else math.inf
+                self._too_late(tenant, tenant.backlog.remove(request_id), now_s)
+        return math.inf
+
+    def _something_may_start(self) -> bool:
+        """Whether something waits whose lane is free."""
+        for tenant in self._tenants.values():
+            waiting = tenant.backlog.size or tenant.flight is not None
+            if waiting and tenant.loaded and not tenant.on_device:
+                return True
+        return False
 
     def _snapshot(self) -> Snapshot:
         views = self._views
         for task in self._dirty:
             views[task] = self._tenants[task].view()
         self._dirty.clear()
-        return Snapshot(tuple(views.values()), [place.view() for place in self._everywhere])
+        return Snapshot(tuple(views.values()), tuple(map(Place.view, self._everywhere)))
 
     # --- acting ----------------------------------------------------------------------------
 
     def _launch(self, tenant: Tenant, requests: int, now_s: float) -> bool:
         """Start a batch or its next segment; false if none of its requests can be in time."""
-        self._dirty.add(tenant.task.name)
+        self._dirty.add(tenant.name)
         flight = tenant.flight
         if flight is None:
             flight = self._new_flight(tenant, requests, now_s)
@@ -244,19 +265,21 @@ class Coordinator:
         self._mark_company(tenant, flight)
         self._places[tenant.component].start(tenant, flight, now_s)
         tenant.on_device = True
-        self._device.launch(tenant.task.name, flight.requests, len(flight.segments))
+        self._device.launch(tenant.name, flight.requests, len(flight.segments))
         return True
 
     def _new_flight(self, tenant: Tenant, requests: int, now_s: float) -> Flight | None:
-        in_time = []
+        in_time: list[Request] = []
+        rows = 0
         for request in tenant.backlog.take(requests):
             if request.deadline_s is None or request.deadline_s >= now_s + (
                 tenant.estimate.of(request.rows) or 0.0
             ):
                 in_time.append(request)
+                rows += request.rows
             else:
                 self._too_late(tenant, request, now_s)
-        return Flight(tuple(in_time), now_s) if in_time else None
+        return Flight(tuple(in_time), rows, now_s) if in_time else None
 
     def _limit(self, action: Limit) -> None:
         self._places[action.component].hold(action.allowance)
@@ -284,28 +307,28 @@ class Coordinator:
     # --- ends ------------------------------------------------------------------------------
 
     def _completed(self, tenant: Tenant, event: Completed) -> None:
-        flight = self._landed(tenant, event.end_s)
+        _, start_s, end_s, busy_s, outputs = event
+        flight = self._landed(tenant, end_s)
         if flight is None:
             return
-        flight.segments += ((event.start_s, event.end_s),)
-        flight.service_s += event.end_s - event.start_s
-        tenant.consumed_s += event.busy_s / tenant.task.priority
-        if len(flight.segments) < tenant.task.segments:
+        flight.segments += ((start_s, end_s),)
+        flight.service_s += end_s - start_s
+        tenant.consumed_s += busy_s / tenant.priority
+        if len(flight.segments) < tenant.segments:
             return
         tenant.flight = None
-        output_s = max(0.0, self._clock.now() - event.end_s)
+        output_s = max(0.0, self._clock.now() - end_s)
         tenant.estimate.observe(flight.rows, flight.service_s)
+        # What other critical work caused is no reason to hold best-effort work back.
+        telling = tenant.critical and not flight.displaced
         for position, request in enumerate(flight.requests):
-            outputs = None if event.outputs is None else event.outputs[position]
-            record = self._record(
-                tenant, flight, request, Outcome.OK, event.end_s, output_s=output_s
-            )
-            # What other critical work caused is no reason to hold best-effort work back.
-            if tenant.critical and not flight.displaced:
+            record = self._record(tenant, flight, request, _OK, end_s, output_s=output_s)
+            if telling:
                 self._guard.observe(tenant.task, record, beside=flight.joined)
                 place = self._places[tenant.component]
-                place.allow(self._guard.allowance(place.component, event.end_s))
-            self._answer(Answer(request, record, outputs, None))
+                place.allow(self._guard.allowance(place.component, end_s))
+            own = None if outputs is None else outputs[position]
+            self._answer(Answer(request, record, own, None))
 
     def _failed(self, tenant: Tenant, event: Failed) -> None:
         now_s = self._clock.now()
@@ -340,7 +363,7 @@ class Coordinator:
             return None
         tenant.on_device = False
         tenant.idle_since_s = now_s
-        self._places[tenant.component].end(tenant.task.name)
+        self._places[tenant.component].end(tenant.name)
         return tenant.flight
 
     def _end(self, task: Task, request: Request, outcome: Outcome, error: CotenantError) -> None:
@@ -403,7 +426,7 @@ class Coordinator:
             for other in self._tenants.values()
             if other is not tenant
             and not other.critical
-            and (other.backlog or other.flight is not None)
+            and (other.backlog.size or other.flight is not None)
         ]
         if others:
             tenant.consumed_s = max(tenant.consumed_s, min(others) - _CREDIT_S)

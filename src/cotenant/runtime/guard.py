@@ -65,15 +65,17 @@ class Guard:
 
     def allowance(self, component: Component, now_s: float) -> Allowance:
         """What best-effort work on the component may use now."""
-        name, steps = component.name, ladder(component.width)
+        name, step = component.name, self._step.get(component.name, 0)
+        if not step and not self._trials:
+            return ladder(component.width)[0]
         if now_s > self._heard_s.get(name, now_s) + self._settings.quiet_s:
             self._trials.pop(name, None)
-            return steps[0]
+            return ladder(component.width)[0]
         trial = self._trials.get(name)
         if trial is not None and now_s > trial.heard_s + self._settings.trial_quiet_s:
             del self._trials[name]  # its task has gone quiet, others have not
             trial = None
-        return steps[self._step.get(name, 0) if trial is None else trial.step]
+        return ladder(component.width)[step if trial is None else trial.step]
 
     def slowdown(self, task: str) -> float | None:
         """Service time beside others over service time alone, in the last window."""
@@ -91,25 +93,25 @@ class Guard:
         `beside` is what was so at its start. What joined it later does not count: a long
         request is joined more often, and would look slow because it is long.
         """
-        if not task.critical or record.start_s is None or record.component is None:
+        start_s, end_s, component = record.start_s, record.end_s, record.component
+        if not record.critical or start_s is None or component is None:
             return
-        self._heard_s[record.component] = record.end_s
+        self._heard_s[component] = end_s
         if record.batch != 1:
             return  # the time of a batch says nothing about the time of one request
-        watched = self._watched.get(task.name)
+        watched = self._watched.get(record.task)
         if watched is None:
-            watched = self._watched[task.name] = _Watched(self._settings)
-        service_s = record.end_s - record.start_s
+            watched = self._watched[record.task] = _Watched(self._settings)
         if not beside:
-            watched.alone(service_s)
-        elif (trial := self._trials.get(record.component)) is not None:
+            watched.alone(end_s - start_s)
+        elif (trial := self._trials.get(component)) is not None:
             # What the others see meanwhile is of two kinds, and says nothing.
-            if trial.task == task.name:
-                verdict = trial.observe(service_s, record.end_s)
+            if trial.task == record.task:
+                verdict = trial.observe(end_s - start_s, end_s)
                 if verdict is not None:
-                    self._end_trial(record.component, watched, verdict, record.end_s)
-        elif watched.beside(service_s):
-            self._react(record.component, watched, task, record.end_s)
+                    self._end_trial(component, watched, verdict, end_s)
+        elif watched.beside(end_s - start_s):
+            self._react(component, watched, task, end_s)
 
     def _end_trial(
         self, component: str, watched: "_Watched", verdict: Verdict, now_s: float

@@ -6,7 +6,7 @@ in blocks: one call of the generator for thousands of requests.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ class ServiceLaw:
     draw: Draw
     row_share: float = 1.0
     """What each further row of a batch adds, as a share of the first row's time."""
+    by_segment: Draw | None = None
+    """Draws times [request, segment]; `None` divides what `draw` gives into equal parts."""
 
 
 def gamma_law(mean_s: float, cv: float = 0.0, row_share: float = 1.0) -> ServiceLaw:
@@ -52,7 +54,8 @@ def drawn(
 ) -> ServiceTime:
     """Service times for `device/null`; each task has a generator of its own.
 
-    A task that is cut into segments takes an equal part of its drawn time in each.
+    A task that is cut into segments draws each one's time, if its law knows them; else it takes
+    an equal part of its drawn time in each.
 
     Raises:
         WorkloadError: a task has no law.
@@ -65,7 +68,7 @@ def drawn(
                 f"{', '.join(map(repr, sorted(laws))) or 'none'}"
             )
         law = laws[task.name]
-        sources[task.name] = _Source(_endless(law.draw, own_rng), law.row_share, task.segments)
+        sources[task.name] = _Source(_endless(_split(law, task.segments), own_rng), law.row_share)
 
     def service(task: str, rows: int, segment: int) -> float:
         return sources[task].segment_s(rows, segment)
@@ -73,21 +76,31 @@ def drawn(
     return service
 
 
-def _endless(draw: Draw, rng: np.random.Generator) -> Iterator[float]:
+def _split(law: ServiceLaw, segments: int) -> Draw:
+    """Draws times [request, segment]."""
+    if law.by_segment is not None and segments > 1:
+        return law.by_segment
+
+    def equal(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+        return np.repeat(law.draw(rng, count)[:, None] / segments, segments, axis=1)
+
+    return equal
+
+
+def _endless(draw: Draw, rng: np.random.Generator) -> Iterator[Sequence[float]]:
     return itertools.chain.from_iterable(draw(rng, _BLOCK).tolist() for _ in itertools.count())
 
 
 class _Source:
     """The service times of one task, one after the other."""
 
-    def __init__(self, times_s: Iterator[float], row_share: float, segments: int) -> None:
+    def __init__(self, times_s: Iterator[Sequence[float]], row_share: float) -> None:
         self._times_s = times_s
         self._row_share = row_share
-        self._segments = segments
-        self._part_s = 0.0
+        self._parts_s: Sequence[float] = ()
+        """Of the request that is served now."""
 
     def segment_s(self, rows: int, segment: int) -> float:
         if segment == 0:
-            whole_s = next(self._times_s) * (1.0 + self._row_share * (rows - 1))
-            self._part_s = whole_s / self._segments
-        return self._part_s
+            self._parts_s = next(self._times_s)
+        return self._parts_s[segment] * (1.0 + self._row_share * (rows - 1))

@@ -13,15 +13,21 @@ class Place:
         self.component = component
         self.width = component.width
         self.allowance = self.limit = Allowance(component.width, 1.0)
+        self.held = False
+        """Best-effort work may not use everything here."""
         self.running: dict[str, Running] = {}
         self._best_effort_start_s = 0.0
         self._view: ComponentView | None = None
         """What policies see; `None` when something that it shows has changed."""
 
     def start(self, tenant: Tenant, flight: Flight, now_s: float) -> None:
-        task = tenant.task
-        self.running[task.name] = Running(
-            task.name, tenant.critical, task.priority, tenant.width, len(flight.requests), now_s
+        self.running[tenant.name] = Running(
+            tenant.name,
+            tenant.critical,
+            tenant.priority,
+            tenant.width,
+            len(flight.requests),
+            now_s,
         )
         if not tenant.critical:
             self._best_effort_start_s = now_s
@@ -33,12 +39,8 @@ class Place:
 
     def hold(self, limit: Allowance) -> None:
         self.limit = limit
+        self.held = limit.width < self.width or limit.duty < 1.0
         self._view = None
-
-    @property
-    def held(self) -> bool:
-        """Best-effort work may not use everything here."""
-        return self.limit.width < self.width or self.limit.duty < 1.0
 
     @property
     def pressed(self) -> bool:

@@ -93,6 +93,8 @@ class _World:
         progress: Callable[[int], None],
     ) -> None:
         self._left, self._requests, self._warmup = requests, requests, warmup
+        self._first_counted = requests - warmup - 1
+        """Requests still to come after the first one that is counted."""
         self._record, self._progress = record, progress
         self._clock = VirtualClock()
         self._device = NullDevice(
@@ -125,10 +127,11 @@ class _World:
         wake_s = self._coordinator.step()
         while (next_s := self._next_s(wake_s)) is not None:
             self._clock.advance_to(next_s)
-            self._arrive(next_s)
-            if self._left <= report_at:
-                self._progress(self._requests - self._left)
-                report_at = self._left - tick
+            if self._calendar and self._calendar[0][0] <= next_s:
+                self._arrive(next_s)
+                if self._left <= report_at:
+                    self._progress(self._requests - self._left)
+                    report_at = self._left - tick
             wake_s = self._coordinator.step()
         span_s = max(0.0, self._end_s - self._start_s)
         return Simulated(
@@ -140,11 +143,14 @@ class _World:
     def _next_s(self, wake_s: float | None) -> float | None:
         """When something happens next; what was due in the past happens now."""
         next_s = self._device.next_event_s()
-        if wake_s is not None and (next_s is None or wake_s < next_s):
-            next_s = wake_s
-        if self._calendar and (next_s is None or self._calendar[0][0] < next_s):
-            next_s = self._calendar[0][0]
-        return None if next_s is None else max(next_s, self._clock.now())
+        if wake_s is not None:
+            wake_s = max(wake_s, self._clock.now())
+            if next_s is None or wake_s < next_s:
+                next_s = wake_s
+        calendar = self._calendar
+        if calendar and (next_s is None or calendar[0][0] < next_s):
+            next_s = calendar[0][0]
+        return next_s
 
     def _arrive(self, now_s: float) -> None:
         calendar, coordinator = self._calendar, self._coordinator
@@ -155,9 +161,9 @@ class _World:
             else:
                 heapq.heapreplace(calendar, (next(source.times_s), next(self._order), source))
             self._left -= 1
-            if self._left == self._requests - self._warmup - 1:
+            if self._left == self._first_counted:
                 self._start_s = now_s
-            coordinator.submit(coordinator.request(source.task))
+            coordinator.submit(coordinator.request(source.task, arrival_s=now_s))
             self._end_s = now_s
         if not self._left:
             calendar.clear()
@@ -166,6 +172,8 @@ class _World:
         record = answer.record
         if record.id > self._warmup:
             self._record(record)
+        if not self._clients:
+            return
         client = self._clients.get(record.task)
         if client is None or not self._left:
             return
@@ -179,8 +187,10 @@ class _World:
         heapq.heappush(self._calendar, (again_s, next(self._order), client))
 
     def _happened(self, event: Event) -> None:
-        if isinstance(event, Completed) and self._left and event.end_s > self._start_s:
-            self._busy_s[event.task] += event.busy_s
+        if isinstance(event, Completed) and self._left:
+            task, _, end_s, busy_s, _ = event
+            if end_s > self._start_s:
+                self._busy_s[task] += busy_s
 
     def _invite(self, task: Task, rng: np.random.Generator) -> None:
         match task.arrivals:

@@ -14,6 +14,7 @@ class Flight:
     """A batch from its first segment's start to its last segment's end."""
 
     requests: tuple[Request, ...]
+    rows: int
     start_s: float
     alone: bool = True
     """Nothing of another task has run beside it."""
@@ -26,10 +27,6 @@ class Flight:
     service_s: float = 0.0
     """Seconds that they took."""
 
-    @property
-    def rows(self) -> int:
-        return sum([request.rows for request in self.requests])
-
 
 @dataclass(slots=True)
 class Tenant:
@@ -38,7 +35,13 @@ class Tenant:
     task: Task
     component: str
     width: int
+    name: str = field(init=False)
     critical: bool = field(init=False)
+    priority: int = field(init=False)
+    segments: int = field(init=False)
+    deadline_s: float | None = field(init=False)
+    timeout_s: float | None = field(init=False)
+    most_queued: int = field(init=False)
     backlog: Backlog = field(init=False)
     estimate: ServiceEstimate = field(default_factory=ServiceEstimate)
     loaded: bool = False
@@ -49,17 +52,22 @@ class Tenant:
     idle_since_s: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self.critical = self.task.critical
-        self.backlog = Backlog(self.task.queue, self.task.batch.max_size)
+        # What each request asks for stands here: reading it from the task takes several times
+        # as long, which a simulation of a million requests feels.
+        task = self.task
+        self.name, self.critical, self.priority = task.name, task.critical, task.priority
+        self.segments, self.deadline_s = task.segments, task.deadline_s
+        self.timeout_s, self.most_queued = task.queue.timeout_s, task.queue.max_size
+        self.backlog = Backlog(task.queue, task.batch.max_size)
 
     def view(self) -> TaskView:
         """What policies see, as it is now."""
         backlog, flight = self.backlog, self.flight
         if flight is None or self.on_device:
-            first, queued = backlog.head(), len(backlog)
+            first, queued = backlog.head(), backlog.size
             batchable = queued if queued < 2 else backlog.batchable()
         else:  # between two segments: it is the first thing that waits, and goes on as it is
-            first, queued, batchable = flight.requests[0], len(backlog) + 1, 1
+            first, queued, batchable = flight.requests[0], backlog.size + 1, 1
         # By position: this is made anew several times for each request.
         return TaskView(
             self.task,

@@ -1,0 +1,116 @@
+"""Settings that were visited go in; what the profile says of each one comes out."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cotenant.core.task import Task
+from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
+from cotenant.profiling.profile import Alone, Beside, ServiceTime, Subject, service_time
+from cotenant.profiling.visit import Guest, Stay
+
+
+class Loaded(NamedTuple):
+    """A task in its lane, ready to be measured."""
+
+    task: Task
+    subject: Subject
+    guests: tuple[Guest, ...]
+    """One for each batch size that is measured."""
+    load_s: float
+    memory_bytes: int
+
+
+class Setting:
+    """One or two guests that are visited together, and what the visits gave so far."""
+
+    def __init__(self, loaded: Sequence[Loaded], guests: Sequence[Guest]) -> None:
+        self.loaded = tuple(loaded)
+        self.guests = tuple(guests)
+        self.stays: list[list[Stay]] = []
+
+    @property
+    def name(self) -> str:
+        return " beside ".join(
+            f"{one.task.name} ({one.rows})" + ("" if one.rests else ", back to back")
+            for one in self.guests
+        )
+
+    @property
+    def alone(self) -> bool:
+        """One guest with pauses of its own: what all else is compared with."""
+        return len(self.guests) == 1 and self.guests[0].rests
+
+    def segment_rounds(self, segment: int) -> list[Times]:
+        """Of the first guest."""
+        return [stays[0].segments_s[segment] for stays in self.stays]
+
+    def rounds(self, place: int) -> list[Times]:
+        return [stays[place].service_s for stays in self.stays]
+
+    def error(self, rng: np.random.Generator) -> float:
+        return max(relative_error(self.rounds(place), rng) for place in range(len(self.guests)))
+
+
+def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
+    """What each task showed alone; tasks that are the same subject share one entry."""
+    found: dict[tuple[Subject, int], Alone] = {}
+    warm_s = {
+        one.loaded[0].subject: median_of_means(one.rounds(0))
+        for one in settings
+        if len(one.guests) == 1 and not one.guests[0].rests
+    }
+    for setting in settings:
+        if not setting.alone:
+            continue
+        [loaded], [guest] = setting.loaded, setting.guests
+        overheads_s = [stays[0].overhead_s for stays in setting.stays]
+        error = relative_error(setting.rounds(0), rng)
+        mean_s = median_of_means(setting.rounds(0))
+        found[loaded.subject, guest.rows] = Alone(
+            subject=loaded.subject,
+            batch=guest.rows,
+            model=guest.task.model,
+            service=service_time(pooled(setting.rounds(0))),
+            relative_error=error if math.isfinite(error) else 1.0,
+            overhead_s=median_of_means(overheads_s),
+            warm=warm_s.get(loaded.subject, mean_s) / mean_s if guest.rows == 1 else 1.0,
+            load_s=loaded.load_s,
+            memory_bytes=loaded.memory_bytes,
+            by_segment=_by_segment(setting),
+        )
+    return tuple(found.values())
+
+
+def _by_segment(setting: Setting) -> tuple[ServiceTime, ...]:
+    segments = setting.loaded[0].subject.segments
+    if segments == 1:
+        return ()
+    return tuple(service_time(pooled(setting.segment_rounds(one))) for one in range(segments))
+
+
+def beside_of(settings: Sequence[Setting]) -> tuple[Beside, ...]:
+    """What each task of a pair showed beside the other one."""
+    alone_s = {
+        (one.guests[0].task.name, one.guests[0].rows): median_of_means(one.rounds(0))
+        for one in settings
+        if one.alone
+    }
+    found: dict[tuple[Subject, Subject], Beside] = {}
+    for setting in settings:
+        if len(setting.guests) < 2:
+            continue
+        for place, other in ((0, 1), (1, 0)):
+            guest, rounds = setting.guests[place], setting.rounds(place)
+            mean_s = median_of_means(rounds)
+            subject, neighbour = setting.loaded[place].subject, setting.loaded[other].subject
+            found[subject, neighbour] = Beside(
+                subject=subject,
+                other=neighbour,
+                n=sum(one.size for one in rounds),
+                slowdown=mean_s / alone_s[guest.task.name, guest.rows],
+                busy=float(np.median([stays[other].busy for stays in setting.stays])),
+            )
+    return tuple(found.values())
