@@ -134,13 +134,13 @@ def test_what_is_no_zip(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
+@given(data=st.data())
 def test_every_cut_is_noticed(data: st.DataObject, whole: bytes, tmp_path: Path) -> None:
     refusal(whole[: data.draw(st.integers(0, len(whole) - 1))], tmp_path)
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
+@given(data=st.data())
 def test_any_changed_bytes_change_nothing_or_are_noticed(
     data: st.DataObject, whole: bytes, tmp_path: Path
 ) -> None:
