@@ -88,13 +88,14 @@ def read_noted(folder: Path, content: bytes | None) -> object:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "upgrade cotenant"),
+        ({"version": 3}, "upgrade cotenant"),
         ({"version": "1"}, "upgrade cotenant"),
         ({"format": "other"}, "no manifest"),
         ({"target": "cuda:sm_87"}, "compile it again with --target opencl"),
         ({"files": {}}, "no hash"),
         ({"arena_bytes": 8}, "leaves the arena"),
         ({"steps": [{"kernel": "gone", "arguments": []}]}, "no kernel 'gone'"),
+        ({"steps": [{"kernel": "scale", "arguments": [], "stage": 1}]}, "step 0 is in stage 1"),
         ({"surprise": 1}, "surprise"),
     ],
 )
@@ -102,6 +103,14 @@ def test_refusals_name_the_reason(folder: Path, changes: dict[str, object], mess
     resealed(folder, **changes)
     with pytest.raises(ModelError, match=message):
         read_bundle(folder, "opencl")
+
+
+def test_a_bundle_of_version_1_runs_one_step_after_the_other(folder: Path) -> None:
+    steps = json.loads((folder / MANIFEST).read_text())["steps"]
+    assert [step.pop("stage") for step in steps] == [0, 1, 2]
+    resealed(folder, version=1, steps=steps)
+    read = read_bundle(folder, "opencl").manifest.steps
+    assert [step.stage for step in read] == [None, None, None]
 
 
 def test_missing_files(folder: Path, tmp_path: Path) -> None:

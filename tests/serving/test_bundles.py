@@ -43,10 +43,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     program = lower(folder / "model.onnx", target, shapes={}, batch=1, cache=cache, tell=quiet)
     write_bundle(program, MODEL, target, folder / "model.bundle")
+    write_bundle(program, MODEL, target, folder / "model.zip")
     tasks = [
         {"name": "watch", "model": "model.bundle", "criticality": "critical"},
         {"name": "file", "model": "model.onnx"},
         {"name": "rest", "model": "model.bundle"},
+        {"name": "packed", "model": "model.zip"},
     ]
     components = [
         {"name": "cpu0", "kind": "cpu", "cores": [0]},
@@ -71,7 +73,7 @@ def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
         for seed in range(3):
             x = np.random.default_rng(seed).standard_normal(shape, np.float32)
             (wanted,) = session.run([answered.name], {asked.name: x})
-            for task in ("watch", "rest", "file"):
+            for task in ("watch", "rest", "packed", "file"):
                 found = inferred(wire, task, asked.name, x)
                 assert found["name"] == answered.name
                 y = np.array(found["data"], np.float32).reshape(found["shape"])
@@ -79,7 +81,7 @@ def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
         about = wire.ask("GET", "/v2/cotenant/lanes").json
         lanes = {lane["task"]: lane for lane in about["lanes"]}
         assert {name: one["component"] for name, one in lanes.items()} == {
-            "watch": "gpu0", "file": "cpu0", "rest": "gpu0"
+            "watch": "gpu0", "file": "cpu0", "rest": "gpu0", "packed": "gpu0"
         }  # fmt: skip
         assert lanes["watch"]["pid"] == lanes["rest"]["pid"] != lanes["file"]["pid"]
         assert list(about["pauses_s"]) == ["gpu0"]
@@ -113,6 +115,7 @@ def inferred(wire: Wire, task: str, name: str, x: np.ndarray) -> Any:
     [
         ("[{name: g, kind: opencl}]", "model.onnx", "cotenant compile"),
         ("[]", "model.bundle", "kind: opencl, device: 0"),
+        ("[]", "model.zip", "kind: opencl, device: 0"),
         ("[{name: c, cores: [0]}]", "model.bundle", "kind: opencl, device: 0"),
         ("[{name: g, kind: opencl, device: 77}]", "model.bundle", "OpenCL device 77"),
         ("[{name: g, kind: cuda}]", "model.bundle", "cannot be served yet"),

@@ -15,7 +15,8 @@ from cotenant.compiler.bundle import write_bundle
 from cotenant.compiler.program import Target, parse_target
 from cotenant.compiler.unit import UnitCache
 from cotenant.core.errors import CotenantError, ModelError, Unsupported
-from cotenant.device.bundle import MANIFEST, read_bundle
+from cotenant.device.bundle import read_bundle
+from cotenant.device.contents import SUFFIX, is_bundle
 from cotenant.graph.cache import cache_folder
 from cotenant.graph.load import check_model, resolve_model
 
@@ -37,7 +38,9 @@ def found_bundle(model: str, folder: Path, target: str) -> Path:
         ModelError: it is not there, or is no bundle for this target.
     """
     path = folder / model.removeprefix("zoo:")
-    if not (path / MANIFEST).is_file():
+    if not path.exists() and (zipped := path.with_name(path.name + SUFFIX)).is_file():
+        path = zipped
+    if not is_bundle(path):
         raise ModelError(
             f"there is no bundle {str(path)!r} of {model!r}; make it with: "
             f"cotenant compile {model} --target {target} -o {path}"

@@ -15,6 +15,7 @@ from cotenant.compiler.bundle import Assemble, write_bundle
 from cotenant.compiler.front import lower_model
 from cotenant.compiler.nvrtc import Assembled, available
 from cotenant.compiler.program import Program, Target, parse_target
+from cotenant.compiler.stages import together
 from cotenant.compiler.unit import UnitCache
 from cotenant.core.errors import CotenantError
 from cotenant.graph.cache import cache_folder
@@ -24,12 +25,15 @@ from cotenant.graph.load import check_model, resolve_model
 @click.command()
 @click.argument("model")
 @click.option("--target", default="opencl", show_default=True, help="'opencl' or 'cuda:sm_87'.")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder, or X.zip."
+)
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1), help="Rows.")
 @click.option("--shape", "shapes", multiple=True, metavar="INPUT=1x3x224x224", help="Bind axes.")
 def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, ...]) -> None:
     """Compile MODEL (a path or zoo:NAME) into a bundle that runs without the compiler.
 
+    A bundle is a folder; with an output that ends in '.zip' it is that one file.
     Kernels are kept, so a second compilation of the same model is quick.
     """
     try:
@@ -50,6 +54,8 @@ def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, .
     for one in outcome.values():
         if one.reason is not None:
             click.echo(f"  {one.kernel} stays as it is: {one.reason}")
+    if wide := together(program):
+        click.echo(f"  {wide} launches have others in their stage and may run beside them")
 
 
 def _lowered(path: Path, shapes: dict[str, Shape], batch: int, target: Target) -> Program:

@@ -1,14 +1,16 @@
 """The steps of a program go in; a place in one arena for every value comes out.
 
-Two values may share bytes if no step lies between the first use of the one and the last use
-of the other. Values are placed by falling size, each in the lowest gap that is free while it
-lives: greedy by size, which stays close to the largest sum of values alive at once.
+Two values may share bytes if the stages from the first to the last use of the one do not
+overlap those of the other: steps of one stage run in any order, or at once. Values are placed
+by falling size, each in the lowest gap that is free while it lives: greedy by size, which stays
+close to the largest sum of values alive at once.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from cotenant.compiler.program import Program
+from cotenant.compiler.stages import staged
 
 ALIGNMENT_BYTES = 256
 """Enough for a sub-buffer on the devices that we know."""
@@ -29,7 +31,7 @@ class Arena(NamedTuple):
 
 
 def plan_arena(program: Program) -> Arena:
-    """Place every value that is no constant."""
+    """Place every value that is no constant, for steps that run as `staged` has them."""
     lives = _lives(program)
     placed: dict[str, Place] = {}
     for name in sorted(lives, key=lambda name: (-program.sizes_bytes[name], name)):
@@ -45,13 +47,13 @@ def plan_arena(program: Program) -> Arena:
 
 
 def _lives(program: Program) -> dict[str, tuple[int, int]]:
-    """First and last step of each value; inputs are there before, outputs after all steps."""
+    """First and last stage of each value; inputs are there before, outputs after all stages."""
     lives = dict.fromkeys(program.input_values, (-1, -1))
-    for number, step in enumerate(program.steps):
+    for step, stage in staged(program):
         for name in step.arguments:
             if name in program.sizes_bytes:
-                first, _ = lives.get(name, (number, number))
-                lives[name] = first, number
+                first, _ = lives.get(name, (stage, stage))
+                lives[name] = first, stage
     for name in program.output_values:
         if name in program.sizes_bytes:
             lives[name] = lives[name][0], len(program.steps)

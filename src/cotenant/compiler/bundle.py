@@ -1,4 +1,7 @@
-"""A lowered program goes in; a bundle, a folder that runs without the compiler, comes out."""
+"""A lowered program goes in; a bundle that runs without the compiler comes out.
+
+It is a folder, or one zip of it where its name ends in '.zip'.
+"""
 
 import hashlib
 import json
@@ -13,10 +16,13 @@ from cotenant import __version__
 from cotenant.compiler.arena import plan_arena
 from cotenant.compiler.elastic import Elastic, make_elastic
 from cotenant.compiler.nvrtc import Assembled
+from cotenant.compiler.pack import holds_bundle, pack
 from cotenant.compiler.program import Array, Program, Target
+from cotenant.compiler.stages import staged
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 from cotenant.device.bundle import DTYPES, FORMAT, MANIFEST, VERSION, WEIGHTS, seal
+from cotenant.device.contents import SUFFIX
 
 _NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
 
@@ -38,6 +44,8 @@ def write_bundle(
     Raises:
         ModelError: the folder is there and is no bundle, or cannot be written.
     """
+    if folder.suffix == SUFFIX:
+        return _write_zip(program, model, target, folder, assemble)
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ModelError(f"{str(folder)!r} is there and is no bundle; name another folder")
     try:
@@ -53,11 +61,33 @@ def write_bundle(
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:
-        raise ModelError(
-            f"cannot write bundle {str(folder)!r}: {error.strerror or error}; "
-            "free some space, or name a folder that can be written"
-        ) from error
+        raise _cannot_write(folder, error) from error
     return outcome
+
+
+def _write_zip(
+    program: Program, model: str, target: Target, file: Path, assemble: Assemble | None
+) -> dict[str, Elastic]:
+    """The same for a zip: what is there is replaced only if it is a zip of a bundle."""
+    if file.is_symlink() or (file.exists() and not holds_bundle(file, FORMAT)):
+        raise ModelError(f"{str(file)!r} is there and is no zip of a bundle; name another file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as beside:
+            whole, zipped = Path(beside) / "bundle", Path(beside) / file.name
+            outcome = write_bundle(program, model, target, whole, assemble)
+            pack(whole, zipped)
+            zipped.replace(file)
+    except OSError as error:
+        raise _cannot_write(file, error) from error
+    return outcome
+
+
+def _cannot_write(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"cannot write bundle {str(path)!r}: {error.strerror or error}; "
+        "free some space, or name a folder that can be written"
+    )
 
 
 def _write(
@@ -109,7 +139,8 @@ def _write(
         "places": {name: place._asdict() for name, place in sorted(arena.places.items())},
         "kernels": kernels,
         "steps": [
-            {"kernel": step.kernel, "arguments": list(step.arguments)} for step in program.steps
+            {"kernel": step.kernel, "arguments": list(step.arguments), "stage": stage}
+            for step, stage in staged(program)
         ],
         "files": files,
     }

@@ -177,9 +177,13 @@ class _Walk:
         unit = self._units[function]
         # Workspaces are scratch memory: each call has its own, and the arena shares the bytes.
         scratch = {name: self._sized(size) for name, size in unit.workspaces.items()}
+        # Which launch of a unit writes which of them is not known; a unit's inputs none writes.
+        written = frozenset({*results, *scratch.values()})
         for launch in unit.calls:
-            names = (scratch[a] if isinstance(a, str) else parameters[a] for a in launch.arguments)
-            self._steps.append(Step(launch.kernel, tuple(names)))
+            names = tuple(
+                scratch[a] if isinstance(a, str) else parameters[a] for a in launch.arguments
+            )
+            self._steps.append(Step(launch.kernel, names, written.intersection(names)))
         return results[0] if len(results) == 1 else tuple(results)
 
     def _new(self, kind: Any) -> str:

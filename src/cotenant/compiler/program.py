@@ -59,6 +59,8 @@ class Step(NamedTuple):
     kernel: str
     arguments: tuple[str, ...]
     """Names of values, in the order of the kernel's parameters."""
+    writes: frozenset[str] | None = None
+    """Those of them that it may write; `None` where any may be."""
 
 
 class Program(NamedTuple):

@@ -104,8 +104,8 @@ class Task(Noun):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name that clients ask for."
     )
     model: str = Field(
-        description="Path of an ONNX file or of a bundle (a folder that 'cotenant compile' wrote), "
-        "'zoo:NAME', or 'python:PACKAGE/FILE'."
+        description="Path of an ONNX file or of a bundle (a folder or zip that 'cotenant compile' "
+        "wrote), 'zoo:NAME', or 'python:PACKAGE/FILE'."
     )
     criticality: Criticality = Criticality.BEST_EFFORT
     priority: int = Field(

@@ -1,4 +1,4 @@
-"""A folder that the compiler wrote goes in; a checked `Bundle`, ready to run, comes out.
+"""A folder or zip that the compiler wrote goes in; a checked `Bundle`, ready to run, comes out.
 
     manifest.json        readable: steps, kernels, places in the arena, hashes, versions
     kernels/NAME.cl|.cu  source of each kernel with its elastic forms
@@ -20,10 +20,13 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cotenant.core.errors import ModelError
+from cotenant.device import contents as stored
+from cotenant.device.contents import Contents, open_contents
+from cotenant.device.stages import check_stages
 
 FORMAT = "cotenant-bundle"
-VERSION = 1
-MANIFEST = "manifest.json"
+VERSION = 2
+MANIFEST = stored.MANIFEST
 WEIGHTS = "weights.safetensors"
 
 Array = npt.NDArray[np.generic]
@@ -83,13 +86,15 @@ class Step(_Frozen):
 
     kernel: str
     arguments: tuple[str, ...]
+    stage: int | None = None
+    """Steps of one stage do not depend on each other; version 1 does not say."""
 
 
 class Manifest(_Frozen):
     """What manifest.json holds."""
 
     format: Literal["cotenant-bundle"]
-    version: Literal[1]
+    version: Literal[1, 2]
     target: str
     model: str
     """Name and hash of the model file."""
@@ -109,6 +114,7 @@ class Bundle(NamedTuple):
     """A bundle in memory; its weights are mapped from the disk."""
 
     folder: Path
+    """Or the zip."""
     manifest: Manifest
     sources: Mapping[str, str]
     """Source text of each kernel."""
@@ -125,19 +131,26 @@ def read_bundle(folder: Path, target: str) -> Bundle:
     """Read and check a bundle.
 
     Args:
-        folder: what `cotenant compile` wrote.
+        folder: what `cotenant compile` wrote, or a zip of it.
         target: the kind that the device runs: 'opencl', or 'cuda' for any architecture.
 
     Raises:
         ModelError: it is not there, was edited, is for another target or from a newer version.
     """
-    manifest = _manifest(folder)
+    with open_contents(folder) as files:
+        return _read(folder, files, target)
+
+
+def _read(folder: Path, files: Contents, target: str) -> Bundle:
+    manifest = _manifest(folder, files)
     if manifest.target.partition(":")[0] != target:
         raise ModelError(
             f"bundle {str(folder)!r} is for {manifest.target!r}, and this device runs "
             f"{target!r}; compile it again with --target {target}"
         )
-    contents = {name: _content(folder, name, noted) for name, noted in manifest.files.items()}
+    contents = {
+        name: _content(folder, files, name, noted) for name, noted in manifest.files.items()
+    }
     _consistent(folder, manifest)
     return Bundle(
         folder,
@@ -147,14 +160,14 @@ def read_bundle(folder: Path, target: str) -> Bundle:
     )
 
 
-def _manifest(folder: Path) -> Manifest:
+def _manifest(folder: Path, files: Contents) -> Manifest:
     path = folder / MANIFEST
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        noted = json.loads(files.read(MANIFEST).decode())
     except OSError as error:
         raise ModelError(
             f"{str(folder)!r} is no bundle: {MANIFEST} cannot be read ({error.strerror}); "
-            "name the folder that 'cotenant compile' wrote"
+            "name the folder that 'cotenant compile' wrote, or its zip"
         ) from error
     except ValueError as error:
         raise ModelError(_damaged(folder, MANIFEST, "it is not JSON")) from error
@@ -177,11 +190,11 @@ def _manifest(folder: Path) -> Manifest:
         raise ModelError(_damaged(folder, MANIFEST, f"{where}: {first['msg']}")) from error
 
 
-def _content(folder: Path, name: str, noted: str) -> bytes:
+def _content(folder: Path, files: Contents, name: str, noted: str) -> bytes:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ModelError(_damaged(folder, name, "it lies outside of the bundle"))
     try:
-        content = (folder / name).read_bytes()
+        content = files.read(name)
     except OSError as error:
         raise ModelError(_damaged(folder, name, error.strerror or "cannot be read")) from error
     if hashlib.sha256(content).hexdigest() != noted:
@@ -196,6 +209,9 @@ def _consistent(folder: Path, manifest: Manifest) -> None:
     for step in manifest.steps:
         if step.kernel not in manifest.kernels:
             raise ModelError(_damaged(folder, MANIFEST, f"it has no kernel {step.kernel!r}"))
+    fault = check_stages([step.stage for step in manifest.steps])
+    if fault is not None:
+        raise ModelError(_damaged(folder, MANIFEST, fault))
     for name, place in manifest.places.items():
         if place.offset_bytes < 0 or place.offset_bytes + place.size_bytes > manifest.arena_bytes:
             raise ModelError(_damaged(folder, MANIFEST, f"value {name!r} leaves the arena"))

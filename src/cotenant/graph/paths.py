@@ -7,7 +7,7 @@ import sys
 from cotenant.core.errors import ModelError
 from cotenant.core.model import ModelFiles
 from cotenant.core.task import Task
-from cotenant.device.bundle import MANIFEST
+from cotenant.device.contents import is_bundle
 from cotenant.graph.load import check_model, resolve_model
 from cotenant.graph.partition import cut
 from cotenant.graph.read import read_model
@@ -20,7 +20,7 @@ def model_files(reference: str, segments: int) -> ModelFiles:
         ModelError: the model is unknown, damaged, unsafe or cannot be cut so often.
     """
     path = resolve_model(reference)
-    if (path / MANIFEST).is_file():
+    if is_bundle(path):
         raise ModelError(
             f"{reference!r} is a bundle of kernels, and this component runs ONNX files; give the "
             "task a component of kind: opencl, or name the ONNX file that it was compiled from"

@@ -8,7 +8,7 @@ from cotenant.core.hardware import Component, allowed_cores
 from cotenant.core.task import Task
 from cotenant.core.workload import ComponentSpec
 from cotenant.device.base import Hardware
-from cotenant.device.bundle import MANIFEST
+from cotenant.device.contents import is_bundle
 from cotenant.device.cpu.device import CpuDevice
 from cotenant.device.cpu.scheduling import Rung
 from cotenant.device.opencl.device import OpenClDevice
@@ -49,7 +49,7 @@ def housed(task: Task, components: Sequence[Component]) -> Task:
     """
     if task.component is not None:
         return task
-    kind = "opencl" if (Path(task.model).expanduser() / MANIFEST).is_file() else "cpu"
+    kind = "opencl" if is_bundle(Path(task.model).expanduser()) else "cpu"
     for component in components:
         if component.kind == kind:
             return task.model_copy(update={"component": component.name})

@@ -18,6 +18,16 @@ __kernel void {name}(__global const uint* x, __global uint* y) {{
 }}
 """
 
+SUM = """
+__kernel void sum(__global const uint* a, __global const uint* b, __global const uint* c,
+                  __global uint* y) {
+  const int i = (int)get_global_id(0);
+  y[i] = a[i] + 3u * b[i] + 5u * c[i];
+}
+"""
+
+BRANCH_SPINS = {"a": 300, "b": 9000, "c": 2000}
+
 ENDLESS = """
 __kernel void endless(volatile __global uint* x, __global uint* y) {
   while (x[0] == 1u) { }
@@ -55,6 +65,49 @@ def spun(x: np.ndarray, count: int) -> np.ndarray:
         square_a, square_c = square_a * square_a % 2**32, (square_c * square_a + square_c) % 2**32
         count >>= 1
     return (x.astype(np.uint64) * a + c).astype(np.uint32)
+
+
+def branching_program(modules: int = 3, tiles: int = 16) -> Program:
+    """Modules of three branches of uneven length behind a common step, and a weighted sum."""
+    lanes, shape = 4, (4 * tiles,)
+    steps: list[Step] = []
+
+    def step(kernel: str, *arguments: str) -> str:
+        result = f"v{len(steps) + 1}"
+        steps.append(Step(kernel, (*arguments, result), frozenset({result})))
+        return result
+
+    last = "v0"
+    for _ in range(modules):
+        last = step("spin_a", last)
+        left = step("spin_b", last)
+        right = step("spin_c", step("spin_a", last))
+        last = step("sum", left, right, step("spin_c", last))
+    kernels = [SPIN.format(name=f"spin_{one}", spins=spins) for one, spins in BRANCH_SPINS.items()]
+    names = [*(f"spin_{one}" for one in BRANCH_SPINS), "sum"]
+    return Program(
+        inputs=(TensorSpec("x", "uint32", shape),),
+        outputs=(TensorSpec("y", "uint32", shape),),
+        input_values=("v0",),
+        output_values=(last,),
+        sizes_bytes={f"v{n}": 4 * lanes * tiles for n in range(len(steps) + 1)},
+        constants={},
+        kernels=tuple(
+            Kernel(name, source, (tiles, 1, 1), (lanes, 1, 1), 0)
+            for name, source in zip(names, [*kernels, SUM], strict=True)
+        ),
+        steps=tuple(steps),
+        compiler="hand",
+    )
+
+
+def branched(x: np.ndarray, modules: int = 3) -> np.ndarray:
+    """What the branching program makes of x."""
+    a, b, c = BRANCH_SPINS.values()
+    for _ in range(modules):
+        left, right, middle = (spun(x, count) for count in (a + b, a + a + c, a + c))
+        x = left + right * np.uint32(3) + middle * np.uint32(5)
+    return x
 
 
 def endless_program() -> Program:

@@ -1,7 +1,9 @@
 """Best-effort orders go in: the rule is asked before each launch, and their ends are told.
 
-One inference at a time, in a thread of its own. When critical work has set the pause word, the
-device is emptied, what was complete is kept, and the rest is launched again as the rule says.
+One inference at a time, in a thread of its own, and one step after the other: where it has got
+to is then one number, and what it leaves of the device is for others. When critical work has
+set the pause word, the device is emptied, what was complete is kept, and the rest is launched
+again as the rule says.
 """
 
 import queue

@@ -1,4 +1,7 @@
-"""Critical orders go in: their kernels are queued plain, all at once, and their ends are told."""
+"""Critical orders go in: their kernels are queued plain, all at once, and their ends are told.
+
+Steps of one stage are queued side by side where the device has queues for that.
+"""
 
 import queue
 from typing import NamedTuple
@@ -10,8 +13,8 @@ from cotenant.core.errors import InvalidRequest
 from cotenant.device.bundle import Array
 from cotenant.device.opencl.board import Board
 from cotenant.device.opencl.flights import Launched
-from cotenant.device.opencl.launch import launch_plain
 from cotenant.device.opencl.place import Place
+from cotenant.device.opencl.stages import launch_stages
 from cotenant.device.opencl.tenant import Answer, Order, done
 
 
@@ -34,12 +37,14 @@ class CriticalSide:
     def launch(self, order: Order) -> None:
         """Queue a whole inference; the board was told of its arrival before."""
         tenant, place = order.tenant, self._place
+
+        def told(number: int, event: cl.Event) -> None:
+            self._board.critical.add(Launched(tenant.task, tenant.views[number], event))
+
         try:
             tenant.resident.check(order.inputs)
             copies = tenant.resident.feed(place.queue, order.inputs)
-            for step, view in zip(tenant.resident.steps, tenant.views, strict=True):
-                event = launch_plain(place, step.kernel, step.arguments)
-                self._board.critical.add(Launched(tenant.task, view, event))
+            launch_stages(tenant.resident, place, told)
             outputs, fetched = tenant.resident.fetch(place.queue)
             place.queue.flush()
         except InvalidRequest as error:

@@ -33,6 +33,7 @@ from cotenant.device.base import (
 )
 from cotenant.device.batch import divided
 from cotenant.device.bundle import read_bundle
+from cotenant.device.contents import is_bundle
 from cotenant.device.cpu.apart import Apart
 from cotenant.device.cpu.lane import failure
 from cotenant.device.cpu.scheduling import Rung, release_children
@@ -382,7 +383,8 @@ class _Tenancy:
 def _refusal(task: Task) -> CotenantError | None:
     """Why a task cannot be on an OpenCL device at all."""
     path = Path(task.model).expanduser()
-    if task.model.startswith(("zoo:", "python:")) or path.is_file() or path.suffix == ".onnx":
+    named = task.model.startswith(("zoo:", "python:")) or path.suffix == ".onnx"
+    if named or (path.is_file() and not is_bundle(path)):
         return ModelError(
             f"task {task.name!r}: an OpenCL component runs bundles, and {task.model!r} is none; "
             f"run: cotenant compile {task.model} --target opencl -o {task.name}.bundle, "

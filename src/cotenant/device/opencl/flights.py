@@ -1,6 +1,8 @@
 """Kernels that were queued go in; which of them is the first that has not ended comes out.
 
-One of these for each in-order queue. Nobody is told when a kernel ends: whoever asks looks.
+One of these for each in-order queue, or for a queue and its side queues: then a later kernel
+may have ended before the head has, and is forgotten with it. Nobody is told when a kernel ends:
+whoever asks looks.
 """
 
 import threading

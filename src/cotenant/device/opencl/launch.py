@@ -38,13 +38,24 @@ def forms(program: cl.Program, name: str, grid: Triple, block: Triple, elastic: 
     )
 
 
-def launch_plain(place: Place, kernel: Forms, arguments: Sequence[cl.Buffer]) -> cl.Event:
-    """The kernel as it was compiled: all blocks, in the device's order."""
+def launch_plain(
+    place: Place,
+    kernel: Forms,
+    arguments: Sequence[cl.Buffer],
+    behind: Sequence[cl.Event] = (),
+) -> cl.Event:
+    """The kernel as it was compiled: all blocks, in the device's order.
+
+    Args:
+        behind: events of other queues that it waits for.
+    """
     size = tuple(
         blocks * threads for blocks, threads in zip(kernel.grid, kernel.block, strict=True)
     )
     kernel.plain.set_args(*arguments)
-    return cl.enqueue_nd_range_kernel(place.queue, kernel.plain, size, kernel.block)
+    return cl.enqueue_nd_range_kernel(
+        place.queue, kernel.plain, size, kernel.block, wait_for=behind or None
+    )
 
 
 def launch_static(

@@ -17,6 +17,8 @@ class Place(NamedTuple):
     device: cl.Device
     context: cl.Context
     queue: cl.CommandQueue
+    sides: tuple[cl.CommandQueue, ...] = ()
+    """Further queues, for steps of one stage; none where that brings nothing."""
 
     @property
     def name(self) -> str:

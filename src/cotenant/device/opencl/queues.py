@@ -11,6 +11,10 @@ _HIGH, _LOW = 1 << 0, 1 << 2
 """Values of the extension cl_khr_priority_hints."""
 
 
+SIDE_QUEUES = 3
+"""With the first one as many as the widest modules of the zoo have branches."""
+
+
 class Queues(NamedTuple):
     """The same device, three times, each with a queue of its own."""
 
@@ -24,11 +28,31 @@ def open_queues(place: Place, critical_first: bool) -> Queues:
     """Queues of different priority where they are wanted and the device has them."""
     ranked = critical_first and "cl_khr_priority_hints" in place.device.extensions.split()
     profiling = cl.command_queue_properties.PROFILING_ENABLE
+
+    def critical() -> cl.CommandQueue:
+        return _ranked(place, _HIGH) if ranked else _plain(place)
+
     return Queues(
-        place._replace(queue=_ranked(place, _HIGH) if ranked else _plain(place)),
+        place._replace(
+            queue=critical(), sides=tuple(critical() for _ in range(side_queues(place.device)))
+        ),
         place._replace(queue=_ranked(place, _LOW) if ranked else _plain(place)),
         place._replace(queue=cl.CommandQueue(place.context, properties=profiling)),
     )
+
+
+def side_queues(device: cl.Device) -> int:
+    """How many queues beside the first one let steps of one stage run at the same time.
+
+    A graphics processor runs kernels of several queues at once, and a small kernel leaves most
+    of it idle. On a processor each kernel is spread over all cores, so there is nothing to fill.
+    """
+    return 0 if device.type & cl.device_type.CPU else SIDE_QUEUES
+
+
+def with_sides(place: Place, count: int) -> Place:
+    """The same place with so many side queues."""
+    return place._replace(sides=tuple(_plain(place) for _ in range(count)))
 
 
 def _plain(place: Place) -> cl.CommandQueue:

@@ -10,6 +10,7 @@ from cotenant.core.errors import DeviceError, InvalidRequest
 from cotenant.device.bundle import Array, Bundle, Kernel, Tensor
 from cotenant.device.opencl.launch import Forms, forms
 from cotenant.device.opencl.place import Place, build, plain_part
+from cotenant.device.stages import grouped
 
 _RUN_ON = "lower the batch, unload another task of this device, or use a larger one"
 
@@ -54,6 +55,8 @@ class Resident:
             )
             for step, counter in zip(self._manifest.steps, counters, strict=True)
         )
+        self.stages = grouped([step.stage for step in self._manifest.steps])
+        """Numbers of the steps of each stage."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """A bundle goes in; inferences on an OpenCL device come out: plain, narrow, or pausable.
 
-    plain       kernels as they were compiled; for critical models
+    plain       kernels as they were compiled, those of one stage side by side if the place
+                has side queues; for critical models
     static      every kernel on `width` physical blocks
     preemptive  the same, and `pause` empties the device at the next tile boundaries; the
                 inference is then continued with `resume`, and nothing is lost or done twice
@@ -19,7 +20,9 @@ from cotenant.device.bundle import Array, Bundle, Tensor, read_bundle
 from cotenant.device.opencl.launch import launch_plain, launch_preemptive, launch_static
 from cotenant.device.opencl.pause import PauseWord
 from cotenant.device.opencl.place import Place, open_place
+from cotenant.device.opencl.queues import side_queues, with_sides
 from cotenant.device.opencl.resident import Resident
+from cotenant.device.opencl.stages import launch_stages
 
 
 class OpenClRunner:
@@ -52,8 +55,11 @@ class OpenClRunner:
             InvalidRequest: an input is missing, or has another type or shape.
         """
         self._feed(inputs)
+        if width is None:
+            launch_stages(self._resident, self._place)
+            return self._fetch()
         for step in self._steps:
-            if width is None or step.kernel.static is None:
+            if step.kernel.static is None:
                 launch_plain(self._place, step.kernel, step.arguments)
             else:
                 tiles = range(step.kernel.tiles)
@@ -130,4 +136,5 @@ def open_runner(folder: Path, device: int = 0) -> OpenClRunner:
         ModelError: the bundle is damaged or for another target.
         DeviceError: there is no such device, or it cannot run the bundle.
     """
-    return OpenClRunner(read_bundle(folder, "opencl"), open_place(device))
+    place = open_place(device)
+    return OpenClRunner(read_bundle(folder, "opencl"), with_sides(place, side_queues(place.device)))
