@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,10 +14,12 @@ from cotenant import __version__
 from cotenant.compiler.arena import plan_arena
 from cotenant.compiler.elastic import Elastic, make_elastic
 from cotenant.compiler.nvrtc import Assembled
-from cotenant.compiler.program import Array, Program, Target
+from cotenant.compiler.occupancy import Need, limits_of, occupancy, resident_blocks
+from cotenant.compiler.program import Array, Kernel, Program, Target
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 from cotenant.device.bundle import DTYPES, FORMAT, MANIFEST, VERSION, WEIGHTS, seal
+from cotenant.device.tuning import keep_table
 
 _NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
 
@@ -33,7 +36,8 @@ def write_bundle(
     With `assemble`, each kernel's PTX and its resources are in it, too.
 
     It is written beside its place and renamed, so that there is never half of one. A bundle
-    that is there is replaced; a folder with anything else in it is not.
+    that is there is replaced, and its tuning table kept if nothing else has changed; a folder
+    with anything else in it is not replaced.
 
     Raises:
         ModelError: the folder is there and is no bundle, or cannot be written.
@@ -46,6 +50,7 @@ def write_bundle(
         try:
             outcome = _write(program, model, target, partial, assemble)
             partial.chmod(0o755)
+            keep_table(folder, partial)
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
@@ -66,6 +71,7 @@ def _write(
     outcome: dict[str, Elastic] = {}
     kernels: dict[str, object] = {}
     files: dict[str, str] = {}
+    limits = limits_of(target.architecture)
 
     def keep(name: str, content: bytes) -> None:
         path = folder / name
@@ -73,28 +79,49 @@ def _write(
         path.write_bytes(content)
         files[name] = hashlib.sha256(content).hexdigest()
 
-    for kernel in program.kernels:
+    def schedule(kernel: Kernel, stem: str) -> dict[str, object] | None:
+        """What the manifest says of it; `None` for a variant that is too large or less elastic."""
         elastic = make_elastic(kernel.source, target.language)
-        outcome[kernel.name] = next(one for one in elastic.kernels if one.kernel == kernel.name)
-        source = f"kernels/{kernel.name}.{target.language.value}"
-        keep(source, elastic.text.encode())
+        one = next(one for one in elastic.kernels if one.kernel == kernel.name)
         assembled = assemble(elastic.text, kernel.name) if assemble else None
-        ptx = f"kernels/{kernel.name}.ptx" if assembled else None
+        used = assembled.resources if assembled else {}
+        plain = used.get(kernel.name)
+        need = Need(
+            math.prod(kernel.grid),
+            math.prod(kernel.block),
+            kernel.shared_bytes + (plain.shared_bytes if plain else 0),
+            plain.registers if plain else None,
+        )
+        if stem == kernel.name:
+            outcome[kernel.name] = one
+        elif one.rung is not outcome[kernel.name].rung or not resident_blocks(need, limits):
+            return None
+        source = f"kernels/{stem}.{target.language.value}"
+        keep(source, elastic.text.encode())
+        ptx = f"kernels/{stem}.ptx" if assembled else None
         if assembled and ptx:
             keep(ptx, assembled.ptx)
-        kernels[kernel.name] = {
+        return {
             "source": source,
             "grid": list(kernel.grid),
             "block": list(kernel.block),
             "shared_bytes": kernel.shared_bytes,
-            "rung": outcome[kernel.name].rung.value,
-            "reason": outcome[kernel.name].reason,
+            "rung": one.rung.value,
+            "reason": one.reason,
             "ptx": ptx,
-            "resources": {
-                form: used._asdict()
-                for form, used in (assembled.resources if assembled else {}).items()
-            },
+            "resources": {form: each._asdict() for form, each in used.items()},
+            "occupancy": round(occupancy(need, limits), 4) if plain else None,
         }
+
+    for kernel in program.kernels:
+        entry = schedule(kernel, kernel.name) or {}
+        variants = {
+            variant.name: schedule(variant.kernel, f"{kernel.name}.{variant.name}")
+            for variant in program.variants
+            if variant.of == kernel.name
+        }
+        entry["variants"] = {name: one for name, one in variants.items() if one is not None}
+        kernels[kernel.name] = entry
     keep(WEIGHTS, _safetensors(program.constants))
     arena = plan_arena(program)
     manifest = {
