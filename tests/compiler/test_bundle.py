@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotenant.compiler.bundle import write_bundle
-from cotenant.compiler.program import Target, parse_target
+from cotenant.compiler.program import Kernel, Target, Variant, parse_target
 from cotenant.core.errors import ModelError, WorkloadError
 from cotenant.device.bundle import MANIFEST, WEIGHTS, read_bundle, seal
-from tests.compiler.kernels import scale_program
+from cotenant.device.tuning import TABLE
+from tests.compiler.kernels import WAITS, scale_program, varied_program
 
 OPENCL = parse_target("opencl")
 
@@ -55,6 +56,46 @@ def test_a_bundle_is_replaced_but_another_folder_is_not(folder: Path, tmp_path: 
     assert (other / "a.jpg").read_bytes() == b"a"
 
 
+def test_variants_are_elastic_and_read_again(tmp_path: Path) -> None:
+    write_bundle(varied_program(), "hand", OPENCL, tmp_path / "bundle")
+    bundle = read_bundle(tmp_path / "bundle", "opencl")
+    kernel = bundle.manifest.kernels["scale"]
+    assert set(kernel.variants) == {"two", "wide", "wrong", "broken"}, "one block is too large"
+    assert {one.rung for one in kernel.variants.values()} == {"preemptive"}
+    assert kernel.variants["wide"].grid == (4, 1, 1)
+    assert "scale_preemptive" in bundle.variant_sources["scale"]["wide"]
+    assert bundle.manifest.kernels["waits"].variants == {}
+    path = tmp_path / "bundle" / kernel.variants["two"].source
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ModelError, match="edited or damaged"):
+        read_bundle(tmp_path / "bundle", "opencl")
+
+
+def test_a_variant_that_cannot_pause_does_not_stand_for_one_that_can(tmp_path: Path) -> None:
+    waits = Kernel("scale", WAITS.replace("waits", "scale"), (16, 1, 1), (4, 1, 1), 0)
+    program = scale_program()._replace(variants=(Variant("scale", "waits", waits),))
+    write_bundle(program, "hand", OPENCL, tmp_path / "bundle")
+    assert read_bundle(tmp_path / "bundle", "opencl").manifest.kernels["scale"].variants == {}
+
+
+def test_a_bundle_of_the_first_version_is_read(folder: Path) -> None:
+    kernels = json.loads((folder / MANIFEST).read_text())["kernels"]
+    for kernel in kernels.values():
+        del kernel["variants"], kernel["occupancy"]
+    resealed(folder, version=1, kernels=kernels)
+    found = read_bundle(folder, "opencl").manifest
+    assert found.version == 1
+    assert found.kernels["scale"].variants == {}
+
+
+def test_the_tuning_table_outlives_only_the_same_bundle(folder: Path) -> None:
+    (folder / TABLE).write_text("{}")
+    write_bundle(scale_program(), "hand", OPENCL, folder)
+    assert (folder / TABLE).read_text() == "{}"
+    write_bundle(scale_program(), "another model", OPENCL, folder)
+    assert not (folder / TABLE).exists()
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([MANIFEST, WEIGHTS, "kernels/scale.cl"]), st.randoms())
 def test_any_changed_byte_is_noticed(folder: Path, name: str, random) -> None:  # type: ignore[no-untyped-def]
@@ -88,7 +129,7 @@ def read_noted(folder: Path, content: bytes | None) -> object:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "upgrade cotenant"),
+        ({"version": 3}, "upgrade cotenant"),
         ({"version": "1"}, "upgrade cotenant"),
         ({"format": "other"}, "no manifest"),
         ({"target": "cuda:sm_87"}, "compile it again with --target opencl"),

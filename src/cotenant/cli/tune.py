@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.table import Table as RichTable
 
 from cotenant.core.errors import CotenantError, Unsupported
@@ -81,14 +82,14 @@ def _opened(device: int) -> tuple[Any, Any]:
 
 
 def _shown(table: Table) -> RichTable:
-    load_ms = table.background_s * 1e3
+    load = f"load of {table.background_s * 1e3:.3g} ms a launch"
     shown = RichTable(
-        "kernel",
-        "schedule",
+        Column("kernel", overflow="fold"),
+        Column("schedule", no_wrap=True),
         "alone ms",
         "beside ms",
         "widths: ms",
-        title=f"{table.device}; medians of {table.rounds} rounds; load of {load_ms:.3g} ms a launch",
+        title=f"{table.device}; medians of {table.rounds} rounds; {load}",
     )
     for name, one in table.kernels.items():
         for number, row in enumerate(_rows(one)):
@@ -105,5 +106,7 @@ def _rows(one: Tuned) -> list[tuple[str, str, str, str]]:
         text = f"[green]{schedule} *[/]" if chosen else schedule
         figures = f"{times.alone_s * 1e3:.3g}", f"{times.beside_s * 1e3:.3g}"
         rows.append((text, *figures, widths if chosen else ""))
-    rows += [(f"[red]{name}[/]", "refused", "", escape(why[:60])) for name, why in one.refused.items()]
+    rows += [
+        (f"[red]{name}[/]", "refused", "", escape(why[:60])) for name, why in one.refused.items()
+    ]
     return rows

@@ -1,8 +1,8 @@
 """An ONNX model goes in; its fused and scheduled kernels, as source text, come out.
 
-This file, `schedule` and `variants` are the place that knows Apache TVM. Its front end makes a graph of
-operators, which are fused; each of the fused functions is scheduled and built by itself; what
-TVM's machine would execute, one call after another, becomes steps.
+This file, `schedule` and `variants` are the place that knows Apache TVM. Its front end makes a
+graph of operators, which are fused; each of the fused functions is scheduled and built by
+itself; what TVM's machine would execute, one call after another, becomes steps.
 """
 
 import math
@@ -69,24 +69,30 @@ def lower(
     program = _Walk(module["main"], units).program(
         inputs, tuple(value.name for value in model.graph.output)
     )
-    return program._replace(variants=_variants(functions, units, program, target, cache, tell))
+    used = {step.kernel for step in program.steps}
+    single = {
+        name: unit
+        for name, unit in units.items()
+        if len(unit.kernels) == 1 and unit.kernels[0].name in used
+    }
+    variants = _variants(functions, single, target=target, cache=cache, tell=tell)
+    return program._replace(variants=variants)
 
 
 def _variants(
     functions: Mapping[str, Any],
     units: Mapping[str, Unit],
-    program: Program,
+    *,
     target: Target,
     cache: UnitCache,
     tell: Report,
 ) -> tuple[Variant, ...]:
-    """Further schedules of the kernels in which most of the arithmetic is."""
-    used = {step.kernel for step in program.steps}
-    heavy = [
-        name
-        for name in heavy_functions(functions)
-        if len(units[name].kernels) == 1 and units[name].kernels[0].name in used
-    ]
+    """Further schedules of the kernels in which most of the arithmetic is.
+
+    Args:
+        units: those of one kernel; others have no variants.
+    """
+    heavy = [name for name in heavy_functions(functions) if name in units]
     found: list[Variant] = []
     for number, name in enumerate(heavy):
         tell(f"variants of {name}", number, len(heavy))

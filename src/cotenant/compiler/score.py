@@ -13,10 +13,12 @@ remainder N_rt mod N_SM and over S_rt = L/4, L/2, 3L/4, each with the widest sha
 0 where none does. Elastic kernels take any width, in one launch, and what a shard costs there
 is the claim of each tile: OScore is 1 if a claim takes at most a quarter of the time of a
 tile, whose every multiplication waits for the one before. A block must leave half of the
-registers and of the shared memory to the critical one. Among equals, higher occupancy wins.
+registers and of the shared memory to the critical one. Among equals, higher occupancy wins,
+then less padding, then fewer reads.
 
-WIScore knows nothing of memory traffic. So the best of each *family* are kept, of schedules
-that read memory in the same way, and measuring is left to decide between families.
+WIScore knows nothing of memory traffic, and always likes large blocks. So the best of each
+*family* are kept, of schedules that read memory in the same way with as many threads, and
+measuring is left to decide between families.
 """
 
 import math
@@ -41,6 +43,8 @@ class Candidate(NamedTuple):
     need: Need
     multiplications: float
     """Of the whole kernel, with those that padding adds."""
+    reads: float
+    """Elements that it reads past its registers and shared memory."""
 
 
 def wi_score(
@@ -65,12 +69,12 @@ def o_score(candidate: Candidate) -> int:
     """1 if claiming a tile is cheap beside working on it.
 
     >>> need = Need(blocks=10, threads=100, shared_bytes=0, registers=None)
-    >>> o_score(Candidate("a", need, 1e6)), o_score(Candidate("a", need, 1e5))
+    >>> o_score(Candidate("a", need, 1e6, 0)), o_score(Candidate("a", need, 1e5, 0))
     (1, 0)
     """
     need = candidate.need
     each = candidate.multiplications / max(1, need.blocks * need.threads)
-    return int(_CLAIM_CYCLES <= _CLAIM_PART_MAX * _MULTIPLICATION_CYCLES * each)
+    return int(_CLAIM_PART_MAX * _MULTIPLICATION_CYCLES * each >= _CLAIM_CYCLES)
 
 
 def score(candidate: Candidate, limits: Limits) -> float:
@@ -102,10 +106,16 @@ def best(candidates: Mapping[str, Candidate], limits: Limits, at_most: int) -> t
         name: one for name, one in candidates.items() if resident_blocks(one.need, limits) > 0
     }
     rank = {
-        name: (score(one, limits), occupancy(one.need, limits), -one.multiplications)
+        name: (
+            -score(one, limits),
+            -occupancy(one.need, limits),
+            one.multiplications,
+            one.reads,
+            name,
+        )
         for name, one in possible.items()
     }
-    ranked = sorted(possible, key=lambda name: (*(-each for each in rank[name]), name))
+    ranked = sorted(possible, key=rank.__getitem__)
     places: list[tuple[int, int, str]] = []
     for family in {one.family for one in possible.values()}:
         members = [name for name in ranked if possible[name].family == family]

@@ -7,6 +7,7 @@ the space first. A schedule that turns out not to fit, that makes several kernel
 memory, or that takes its arguments in another order, is left out.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from tvm.s_tir.dlight.gpu.matmul import get_index_map, get_reduction_blocks
 
 from cotenant.compiler.occupancy import Need, limits_of
 from cotenant.compiler.program import Target, Variant
-from cotenant.compiler.schedule import build_by_rule
+from cotenant.compiler.schedule import build_by_rule, tvm_target
 from cotenant.compiler.score import Candidate, best
 from cotenant.compiler.unit import Unit
 
@@ -28,6 +29,8 @@ VARIANT_RECIPE = 1
 """Raised when a schedule of the same name comes to mean another one."""
 VARIANTS_MAX = 5
 _HEAVY_PART = 0.9
+_NOTABLE_PART = 0.005
+"""Of all sums. A default schedule for what is no product may be far off, as for pooling."""
 _PADDING_MAX = 2.0
 """Times the arithmetic of the leanest schedule, from which on tiles are too large."""
 
@@ -89,16 +92,16 @@ class _Direct(dlight.gpu.Matmul):  # type: ignore[misc]
 
 
 def heavy_functions(functions: Mapping[str, Any]) -> list[str]:
-    """Functions that sum something up and together do most of that arithmetic, heaviest first."""
+    """Functions that do most of the summing up, heaviest first, and notable ones of other kinds."""
     work = {name: _multiplications(function) for name, function in functions.items()}
-    left = sum(work.values()) * _HEAVY_PART
-    heavy: list[str] = []
+    whole = sum(work.values())
+    found, done = [], 0.0
     for name in sorted(work, key=lambda name: -work[name]):
-        if left <= 0:
-            break
-        heavy.append(name)
-        left -= work[name]
-    return heavy
+        notable = work[name] > _NOTABLE_PART * whole
+        if done < _HEAVY_PART * whole or (notable and _matrix_extents(functions[name]) is None):
+            found.append(name)
+        done += work[name]
+    return found
 
 
 def build_variants(
@@ -106,7 +109,7 @@ def build_variants(
 ) -> Iterator[Variant]:
     """The best further schedules of a function whose default is a single kernel."""
     (kernel,), (call,) = default.kernels, default.calls
-    space = {one: schedule for one, schedule in _space(function)}
+    space = dict(_space(function, tvm_target(target)))
     chosen = best(
         {one: schedule.candidate for one, schedule in space.items()},
         limits_of(target.architecture),
@@ -132,12 +135,12 @@ def _built(name: str, function: Any, target: Target, rule: Any) -> Unit:
         return _NONE
 
 
-def _space(function: Any) -> Iterator[tuple[str, _Schedule]]:
+def _space(function: Any, target: Any) -> Iterator[tuple[str, _Schedule]]:
     yield from _direct_space(function)
     extents = _matrix_extents(function)
     if extents is None:
         return
-    space = dict(_tiled_space(*extents))
+    space = dict(_tiled_space(target, *extents))
     if space:
         leanest = min(one.candidate.multiplications for one in space.values())
         for name, schedule in space.items():
@@ -150,14 +153,18 @@ def _direct_space(function: Any) -> Iterator[tuple[str, _Schedule]]:
     for wanted in (32, 64, 128, 256):
         threads = _divisor(results, wanted)
         need = Need(results // threads, threads, 0, None)
-        yield f"direct{threads}", _Schedule(
-            _Direct(threads), Candidate("direct", need, multiplications)
+        yield (
+            f"direct{threads}",
+            _Schedule(
+                _Direct(threads), Candidate("direct", need, multiplications, 2 * multiplications)
+            ),
         )
 
 
 def _tiled_space(
-    batch: int, rows: int, columns: int, depth: int
+    target: Any, batch: int, rows: int, columns: int, depth: int
 ) -> Iterator[tuple[str, _Schedule]]:
+    default = dlight.gpu.Matmul().get_configs(target)
     sizes = itertools.product(
         ((8, 8), (8, 16), (16, 8), (16, 16)),
         ((2, 2), (4, 2), (2, 4), (4, 4)),
@@ -167,8 +174,7 @@ def _tiled_space(
     for (block_x, block_y), (micro_x, micro_y), k, shared in sizes:
         tile_x, tile_y = block_x * micro_x, block_y * micro_y
         across, down, along = (
-            -(-extent // size)
-            for extent, size in ((rows, tile_x), (columns, tile_y), (depth, k))
+            -(-extent // size) for extent, size in ((rows, tile_x), (columns, tile_y), (depth, k))
         )
         need = Need(
             batch * across * down,
@@ -176,7 +182,8 @@ def _tiled_space(
             4 * (tile_x + tile_y) * k if shared else 0,
             None,
         )
-        config = dlight.gpu.Matmul.Config(
+        config = dataclasses.replace(
+            default,
             block_size_x=block_x,
             block_size_y=block_y,
             micro_size_x=micro_x,
@@ -184,10 +191,16 @@ def _tiled_space(
             micro_size_k=k,
             use_shared=shared,
         )
-        family = "shared" if shared else "tiled"
+        if config == default:
+            continue
+        # Threads of a block are what a schedule is elastic in, so each number has its best.
+        family = f"shared{need.threads}" if shared else "tiled"
         multiplications = float(batch * across * tile_x * down * tile_y * along * k)
-        yield f"{family}{tile_x}x{tile_y}x{k}t{block_x}x{block_y}", _Schedule(
-            _Tiled(config), Candidate(family, need, multiplications)
+        reads = multiplications * (1 / tile_x + 1 / tile_y)
+        kind = "shared" if shared else "tiled"
+        yield (
+            f"{kind}{tile_x}x{tile_y}x{k}t{block_x}x{block_y}",
+            _Schedule(_Tiled(config), Candidate(family, need, multiplications, reads)),
         )
 
 

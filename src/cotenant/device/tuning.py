@@ -61,8 +61,8 @@ class Tuned(_Frozen):
 class Table(_Frozen):
     """What tuning.json holds."""
 
-    format: Literal["cotenant-tuning"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["cotenant-tuning"] = "cotenant-tuning"
+    version: Literal[1] = 1
     cotenant: str
     """Version of what measured."""
     bundle_sha256: str

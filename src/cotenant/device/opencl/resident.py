@@ -41,7 +41,7 @@ class Resident:
         """
         self._manifest = bundle.manifest
         self.fallbacks: dict[str, str] = {}
-        """Kernels of which this device's compiler refuses elastic forms or a variant, with its log."""
+        """Kernels whose elastic forms or variant this device's compiler refuses, with its log."""
         try:
             self._values = self._put(bundle, place)
             self._counters, counters = self._count(place)
@@ -171,7 +171,7 @@ def built(place: Place, source: str, name: str, about: Schedule) -> Forms:
     x, y, z = about.block
     ask = cl.kernel_work_group_info.WORK_GROUP_SIZE
     most = min(
-        kernel.get_work_group_info(ask, place.device)
+        int(str(kernel.get_work_group_info(ask, place.device)))
         for kernel in (made.plain, made.static, made.preemptive)
         if kernel is not None
     )

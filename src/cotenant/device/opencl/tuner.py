@@ -65,7 +65,7 @@ def tune(
         if step.name not in found:
             tell(step.name, len(found), count)
             tried = _tried(bundle, place, step)
-            found[step.name] = _measured(place, step, tried, background, rounds, rng)
+            found[step.name] = _measured(place, step, tried, background, (rounds, rng))
         launch_plain(place, step.kernel, step.arguments).wait()
     tell("done", count, count)
     return Table(
@@ -125,9 +125,9 @@ def _measured(
     step: Step,
     tried: _Tried,
     background: Background,
-    rounds: int,
-    rng: np.random.Generator,
+    draws: tuple[int, np.random.Generator],
 ) -> Tuned:
+    rounds, rng = draws
     names, arguments = list(tried.schedules), step.arguments
 
     def plain(name: str) -> Callable[[], cl.Event]:
@@ -213,7 +213,7 @@ def _drawn(spec: Tensor, rng: np.random.Generator) -> Array:
 
 
 def _contents(place: Place, arguments: Sequence[cl.Buffer]) -> list[Array]:
-    found = []
+    found: list[Array] = []
     for buffer in arguments:
         content = np.empty(buffer.size, np.uint8)
         cl.enqueue_copy(place.queue, content, buffer)
