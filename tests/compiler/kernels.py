@@ -77,7 +77,7 @@ __kernel void scale(__global const float* x, __global const float* w, __global f
 WAITS = """
 __kernel void waits(__global const float* x, __global float* y, __global int* seen) {
   y[get_global_id(0)] = x[get_global_id(0)] + 1.0f;
-  while (atomic_add(seen, 0) < 0) { y[0] = 0.0f; }
+  while (atomic_add(seen, 0) == 123456789) { y[0] = 0.0f; }
 }
 """
 

@@ -1,4 +1,4 @@
-"""The score of a schedule, and what a multiprocessor holds, keep the properties of their formulas."""
+"""The score of a schedule and what a multiprocessor holds have the properties of their formulas."""
 
 from hypothesis import given
 from hypothesis import strategies as st
