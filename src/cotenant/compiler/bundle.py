@@ -13,9 +13,10 @@ import numpy as np
 from cotenant import __version__
 from cotenant.compiler.arena import plan_arena
 from cotenant.compiler.elastic import Elastic, make_elastic
-from cotenant.compiler.nvrtc import Assembled
-from cotenant.compiler.occupancy import Need, limits_of, occupancy, resident_blocks
+from cotenant.compiler.nvrtc import Assembled, Resources
+from cotenant.compiler.occupancy import Need, limits_of, occupancy
 from cotenant.compiler.program import Array, Kernel, Program, Target
+from cotenant.compiler.score import leaves_room
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 from cotenant.device.bundle import DTYPES, FORMAT, MANIFEST, VERSION, WEIGHTS, seal
@@ -80,21 +81,16 @@ def _write(
         files[name] = hashlib.sha256(content).hexdigest()
 
     def schedule(kernel: Kernel, stem: str) -> dict[str, object] | None:
-        """What the manifest says of it; `None` for a variant that is too large or less elastic."""
+        """What the manifest says of it; `None` for a variant that is too large, or less elastic."""
         elastic = make_elastic(kernel.source, target.language)
         one = next(one for one in elastic.kernels if one.kernel == kernel.name)
         assembled = assemble(elastic.text, kernel.name) if assemble else None
         used = assembled.resources if assembled else {}
-        plain = used.get(kernel.name)
-        need = Need(
-            math.prod(kernel.grid),
-            math.prod(kernel.block),
-            kernel.shared_bytes + (plain.shared_bytes if plain else 0),
-            plain.registers if plain else None,
-        )
         if stem == kernel.name:
             outcome[kernel.name] = one
-        elif one.rung is not outcome[kernel.name].rung or not resident_blocks(need, limits):
+        elif one.rung is not outcome[kernel.name].rung or not all(
+            leaves_room(_need(kernel, each), limits) for each in used.values() or (None,)
+        ):
             return None
         source = f"kernels/{stem}.{target.language.value}"
         keep(source, elastic.text.encode())
@@ -110,7 +106,9 @@ def _write(
             "reason": one.reason,
             "ptx": ptx,
             "resources": {form: each._asdict() for form, each in used.items()},
-            "occupancy": round(occupancy(need, limits), 4) if plain else None,
+            "occupancy": round(occupancy(_need(kernel, used[kernel.name]), limits), 4)
+            if kernel.name in used
+            else None,
         }
 
     for kernel in program.kernels:
@@ -142,6 +140,15 @@ def _write(
     }
     (folder / MANIFEST).write_text(seal(manifest), encoding="utf-8")
     return outcome
+
+
+def _need(kernel: Kernel, used: Resources | None) -> Need:
+    return Need(
+        blocks=math.prod(kernel.grid),
+        threads=math.prod(kernel.block),
+        shared_bytes=kernel.shared_bytes + (used.shared_bytes if used else 0),
+        registers=used.registers if used else None,
+    )
 
 
 def _tensors(specs: tuple[TensorSpec, ...], values: tuple[str, ...]) -> list[dict[str, object]]:

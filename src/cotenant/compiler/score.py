@@ -77,10 +77,27 @@ def o_score(candidate: Candidate) -> int:
     return int(_CLAIM_PART_MAX * _MULTIPLICATION_CYCLES * each >= _CLAIM_CYCLES)
 
 
+def leaves_room(need: Need, limits: Limits) -> bool:
+    """Whether a block can run, and leaves half of a multiprocessor to a critical one.
+
+    >>> from cotenant.compiler.occupancy import limits_of
+    >>> leaves_room(Need(1, 1024, 0, registers=32), limits_of("sm_87"))
+    True
+    >>> leaves_room(Need(1, 1024, 0, registers=33), limits_of("sm_87"))
+    False
+    """
+    registers = (need.registers or 0) * -(-need.threads // WARP) * WARP
+    return (
+        resident_blocks(need, limits) > 0
+        and (limits.unit_registers is None or 2 * registers <= limits.unit_registers)
+        and 2 * need.shared_bytes <= limits.unit_shared_bytes
+    )
+
+
 def score(candidate: Candidate, limits: Limits) -> float:
     """WIScore * OScore, in [0, 1]; 0 as well for what leaves a critical block no room."""
     need = candidate.need
-    if not _leaves_half(need, limits) or not resident_blocks(need, limits):
+    if not leaves_room(need, limits):
         return 0.0
     found = [
         wi_score(
@@ -122,11 +139,3 @@ def best(candidates: Mapping[str, Candidate], limits: Limits, at_most: int) -> t
         kept = members[: max(1, math.floor(KEPT * len(members)))]
         places += [(place, ranked.index(name), name) for place, name in enumerate(kept)]
     return tuple(name for _, _, name in sorted(places)[:at_most])
-
-
-def _leaves_half(need: Need, limits: Limits) -> bool:
-    warps = -(-need.threads // WARP)
-    registers = (need.registers or 0) * warps * WARP
-    return (
-        limits.unit_registers is None or 2 * registers <= limits.unit_registers
-    ) and 2 * need.shared_bytes <= limits.unit_shared_bytes

@@ -114,6 +114,7 @@ def test_the_background_ends_with_its_block(place: Any) -> None:
             pass
 
 
+@pytest.mark.timeout(900)  # a driver that compiles on the processor needs seconds for a kernel
 def test_command_end_to_end(place: Any, bundle_of: Callable[[str], tuple[Path, Path]]) -> None:
     _, folder = bundle_of("cifarnet")
     try:

@@ -15,6 +15,7 @@ from tests.device.opencl.conftest import drawn
 from tests.device.opencl.test_forms import MODELS, check_kernel
 
 
+@pytest.mark.timeout(900)  # a driver that compiles on the processor needs seconds for a kernel
 @pytest.mark.parametrize("model", MODELS)
 def test_every_variant_of_a_model(
     model: str, place: Any, bundle_of: Callable[[str], tuple[Path, Path]]
