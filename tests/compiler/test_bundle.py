@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotenant.compiler.bundle import write_bundle
+from cotenant.compiler.nvrtc import Assembled, Resources
 from cotenant.compiler.program import Kernel, Target, Variant, parse_target
 from cotenant.core.errors import ModelError, WorkloadError
 from cotenant.device.bundle import MANIFEST, WEIGHTS, read_bundle, seal
@@ -76,6 +77,34 @@ def test_a_variant_that_cannot_pause_does_not_stand_for_one_that_can(tmp_path: P
     program = scale_program()._replace(variants=(Variant("scale", "waits", waits),))
     write_bundle(program, "hand", OPENCL, tmp_path / "bundle")
     assert read_bundle(tmp_path / "bundle", "opencl").manifest.kernels["scale"].variants == {}
+
+
+def test_with_figures_of_a_compiler_what_leaves_no_room_is_left_out(tmp_path: Path) -> None:
+    target = parse_target("cuda:sm_87")
+    text = 'extern "C" __global__ void k(float* x) { x[blockIdx.x] = 1.0f; }'
+    kernel = Kernel("k", text, (64, 1, 1), (512, 1, 1), 0)
+    registers = {"lean": 24, "fat": 128}
+    program = scale_program()._replace(
+        kernels=(kernel,),
+        steps=(),
+        output_values=("v0",),
+        variants=tuple(
+            Variant("k", name, kernel._replace(source=f"{text} // {name}")) for name in registers
+        ),
+    )
+
+    def assemble(source: str, name: str) -> Assembled:
+        used = next((count for one, count in registers.items() if f"// {one}" in source), 200)
+        return Assembled(b"ptx", {name: Resources(32, 0), f"{name}_static": Resources(used, 0)})
+
+    write_bundle(program, "hand", target, tmp_path / "bundle", assemble)
+    (found,) = read_bundle(tmp_path / "bundle", "cuda").manifest.kernels.values()
+    assert set(found.variants) == {"lean"}, "half of the registers is for a critical block"
+    assert found.occupancy == 1.0
+    lean = found.variants["lean"]
+    assert lean.resources["k_static"].registers == 24
+    assert lean.ptx == "kernels/k.lean.ptx"
+    assert (tmp_path / "bundle" / lean.ptx).read_bytes() == b"ptx"
 
 
 def test_a_bundle_of_the_first_version_is_read(folder: Path) -> None:

@@ -16,8 +16,8 @@ from cotenant.device.bundle import Bundle, read_bundle
 from cotenant.device.opencl.background import Background
 from cotenant.device.opencl.resident import Resident
 from cotenant.device.opencl.runner import OpenClRunner
-from cotenant.device.opencl.tuner import choose, tune
-from cotenant.device.tuning import TABLE, Table, Times, read_table, write_table
+from cotenant.device.opencl.tuner import Samples, choose, tune
+from cotenant.device.tuning import TABLE, Table, read_table, write_table
 from tests.compiler.kernels import scale_program, varied_program
 from tests.device.opencl.conftest import drawn
 
@@ -96,14 +96,17 @@ def test_a_variant_that_no_longer_builds_gives_way_to_the_default(
 
 
 def test_choice() -> None:
-    def times(alone: float, beside: float) -> Times:
-        return Times(alone_s=alone, beside_s=beside)
+    def samples(alone: float, *beside: float) -> Samples:
+        return Samples([alone] * len(beside), list(beside))
 
-    default = times(1.0, 2.0)
+    default = samples(1.0, 2.0, 2.0, 2.0, 2.0)
+    close, near = samples(0.5, *[1.99] * 4), samples(0.9, *[1.2] * 4)
+    lucky = samples(0.9, 0.1, 2.1, 0.1, 2.1)
     assert choose({"default": default}) == "default"
-    assert choose({"default": default, "a": times(0.5, 1.99)}) == "default", "noise is no gain"
-    assert choose({"default": default, "a": times(0.5, 1.5), "b": times(0.9, 1.2)}) == "b"
-    assert choose({"default": default, "a": times(1.2, 0.5)}) == "default", "slow alone"
+    assert choose({"default": default, "a": close}) == "default", "noise is no gain"
+    assert choose({"default": default, "a": samples(0.5, *[1.5] * 4), "b": near}) == "b"
+    assert choose({"default": default, "a": samples(1.2, *[0.5] * 4)}) == "default", "slow alone"
+    assert choose({"default": default, "a": lucky}) == "default", "half of the rounds is luck"
 
 
 def test_the_background_ends_with_its_block(place: Any) -> None:
