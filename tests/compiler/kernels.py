@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cotenant.compiler.program import Kernel, Program, Step
+from cotenant.compiler.program import Kernel, Program, Step, Variant
 from cotenant.core.model import TensorSpec
 
 EARLY_RETURN = """
@@ -59,10 +59,25 @@ __kernel void scale(__global const float* x, __global const float* w, __global f
 }
 """
 
+SCALE_TWO = """
+__kernel void scale(__global const float* x, __global const float* w, __global float* y) {
+  for (int i = 0; i < 2; ++i) {
+    const int at = 2 * (int)get_global_id(0) + i;
+    y[at] = x[at] * w[at % 4];
+  }
+}
+"""
+
+WRONG_SCALE = """
+__kernel void scale(__global const float* x, __global const float* w, __global float* y) {
+  y[get_global_id(0)] = x[get_global_id(0)] + w[get_local_id(0)];
+}
+"""
+
 WAITS = """
 __kernel void waits(__global const float* x, __global float* y, __global int* seen) {
   y[get_global_id(0)] = x[get_global_id(0)] + 1.0f;
-  while (atomic_add(seen, 0) < 0) { y[0] = 0.0f; }
+  while (atomic_add(seen, 0) == 123456789) { y[0] = 0.0f; }
 }
 """
 
@@ -87,4 +102,21 @@ def scale_program() -> Program:
             Step("scale", ("v2", "w", "v3")),
         ),
         compiler="hand",
+    )
+
+
+def varied_program() -> Program:
+    """The same, with variants of `scale`: right ones, a wrong one, and one that does not build."""
+    sources = {
+        "two": (SCALE_TWO, (16, 1, 1), (2, 1, 1)),
+        "wide": (SCALE_TWO, (4, 1, 1), (8, 1, 1)),
+        "wrong": (WRONG_SCALE, (16, 1, 1), (4, 1, 1)),
+        "broken": (SCALE.replace("get_local_id", "get_lucky"), (16, 1, 1), (4, 1, 1)),
+        "huge": (SCALE, (1, 1, 1), (64 * 1024, 1, 1)),
+    }
+    return scale_program()._replace(
+        variants=tuple(
+            Variant("scale", name, Kernel("scale", source, grid, block, 0))
+            for name, (source, grid, block) in sources.items()
+        )
     )

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cotenant.compiler.bundle import write_bundle
-from cotenant.compiler.program import Target, parse_target
+from cotenant.compiler.nvrtc import Assembled, Resources
+from cotenant.compiler.program import Kernel, Target, Variant, parse_target
 from cotenant.core.errors import ModelError, WorkloadError
 from cotenant.device.bundle import MANIFEST, WEIGHTS, read_bundle, seal
-from tests.compiler.kernels import scale_program
+from cotenant.device.tuning import TABLE
+from tests.compiler.kernels import WAITS, scale_program, varied_program
 
 OPENCL = parse_target("opencl")
 
@@ -53,6 +55,74 @@ def test_a_bundle_is_replaced_but_another_folder_is_not(folder: Path, tmp_path: 
     with pytest.raises(ModelError, match="is no bundle"):
         write_bundle(scale_program(), "hand", OPENCL, other)
     assert (other / "a.jpg").read_bytes() == b"a"
+
+
+def test_variants_are_elastic_and_read_again(tmp_path: Path) -> None:
+    write_bundle(varied_program(), "hand", OPENCL, tmp_path / "bundle")
+    bundle = read_bundle(tmp_path / "bundle", "opencl")
+    kernel = bundle.manifest.kernels["scale"]
+    assert set(kernel.variants) == {"two", "wide", "wrong", "broken"}, "one block is too large"
+    assert {one.rung for one in kernel.variants.values()} == {"preemptive"}
+    assert kernel.variants["wide"].grid == (4, 1, 1)
+    assert "scale_preemptive" in bundle.variant_sources["scale"]["wide"]
+    assert bundle.manifest.kernels["waits"].variants == {}
+    path = tmp_path / "bundle" / kernel.variants["two"].source
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ModelError, match="edited or damaged"):
+        read_bundle(tmp_path / "bundle", "opencl")
+
+
+def test_a_variant_that_cannot_pause_does_not_stand_for_one_that_can(tmp_path: Path) -> None:
+    waits = Kernel("scale", WAITS.replace("waits", "scale"), (16, 1, 1), (4, 1, 1), 0)
+    program = scale_program()._replace(variants=(Variant("scale", "waits", waits),))
+    write_bundle(program, "hand", OPENCL, tmp_path / "bundle")
+    assert read_bundle(tmp_path / "bundle", "opencl").manifest.kernels["scale"].variants == {}
+
+
+def test_with_figures_of_a_compiler_what_leaves_no_room_is_left_out(tmp_path: Path) -> None:
+    target = parse_target("cuda:sm_87")
+    text = 'extern "C" __global__ void k(float* x) { x[blockIdx.x] = 1.0f; }'
+    kernel = Kernel("k", text, (64, 1, 1), (512, 1, 1), 0)
+    registers = {"lean": 24, "fat": 128}
+    program = scale_program()._replace(
+        kernels=(kernel,),
+        steps=(),
+        output_values=("v0",),
+        variants=tuple(
+            Variant("k", name, kernel._replace(source=f"{text} // {name}")) for name in registers
+        ),
+    )
+
+    def assemble(source: str, name: str) -> Assembled:
+        used = next((count for one, count in registers.items() if f"// {one}" in source), 200)
+        return Assembled(b"ptx", {name: Resources(32, 0), f"{name}_static": Resources(used, 0)})
+
+    write_bundle(program, "hand", target, tmp_path / "bundle", assemble)
+    (found,) = read_bundle(tmp_path / "bundle", "cuda").manifest.kernels.values()
+    assert set(found.variants) == {"lean"}, "half of the registers is for a critical block"
+    assert found.occupancy == 1.0
+    lean = found.variants["lean"]
+    assert lean.resources["k_static"].registers == 24
+    assert lean.ptx == "kernels/k.lean.ptx"
+    assert (tmp_path / "bundle" / lean.ptx).read_bytes() == b"ptx"
+
+
+def test_a_bundle_of_the_first_version_is_read(folder: Path) -> None:
+    kernels = json.loads((folder / MANIFEST).read_text())["kernels"]
+    for kernel in kernels.values():
+        del kernel["variants"], kernel["occupancy"]
+    resealed(folder, version=1, kernels=kernels)
+    found = read_bundle(folder, "opencl").manifest
+    assert found.version == 1
+    assert found.kernels["scale"].variants == {}
+
+
+def test_the_tuning_table_outlives_only_the_same_bundle(folder: Path) -> None:
+    (folder / TABLE).write_text("{}")
+    write_bundle(scale_program(), "hand", OPENCL, folder)
+    assert (folder / TABLE).read_text() == "{}"
+    write_bundle(scale_program(), "another model", OPENCL, folder)
+    assert not (folder / TABLE).exists()
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -20,6 +20,7 @@ _COMMANDS = {
     "simulate": "Predict latencies: the same coordinator on a virtual clock.",
     "zoo": "List the models that need no download.",
     "compile": "Make a model into kernels that shrink and pause, in a bundle.",
+    "tune": "Measure the schedules of a bundle's kernels on this device, and keep the best.",
     "elastic": "Give the kernels of a CUDA or OpenCL file their elastic forms.",
     "devices": "Show this machine's components and how well they can protect critical work.",
     "policies": "List the policies that decide who runs.",

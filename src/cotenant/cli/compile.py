@@ -51,6 +51,12 @@ def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, .
     rungs = Counter(one.rung.value for one in outcome.values())
     counts = ", ".join(f"{count} {rung}" for rung, count in sorted(rungs.items()))
     click.echo(f"{out}: {len(program.steps)} launches of {len(outcome)} kernels ({counts})")
+    if program.variants:
+        varied = len({variant.of for variant in program.variants})
+        click.echo(
+            f"  {len(program.variants)} further schedules of {varied} heavy kernels; "
+            f"choose on the device with: cotenant tune {out}"
+        )
     for one in outcome.values():
         if one.reason is not None:
             click.echo(f"  {one.kernel} stays as it is: {one.reason}")
@@ -82,7 +88,7 @@ def _assembler(program: Program, target: Target) -> Assemble | None:
     if not available():
         click.echo("no PTX is made; for that: pip install 'cotenant[ptx]'", err=True)
         return None
-    count = len(program.kernels)
+    count = len(program.kernels) + len(program.variants)
     cache = AssemblyCache(cache_folder() / "ptx")
     numbers = itertools.count(1)
 

@@ -5,6 +5,7 @@ It is a folder, or one zip of it where its name ends in '.zip'.
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,14 +16,17 @@ import numpy as np
 from cotenant import __version__
 from cotenant.compiler.arena import plan_arena
 from cotenant.compiler.elastic import Elastic, make_elastic
-from cotenant.compiler.nvrtc import Assembled
+from cotenant.compiler.nvrtc import Assembled, Resources
+from cotenant.compiler.occupancy import Need, limits_of, occupancy
 from cotenant.compiler.pack import holds_bundle, pack
-from cotenant.compiler.program import Array, Program, Target
+from cotenant.compiler.program import Array, Kernel, Program, Target
+from cotenant.compiler.score import leaves_room
 from cotenant.compiler.stages import staged
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 from cotenant.device.bundle import DTYPES, FORMAT, MANIFEST, VERSION, WEIGHTS, seal
 from cotenant.device.contents import SUFFIX
+from cotenant.device.tuning import keep_table
 
 _NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
 
@@ -39,7 +43,8 @@ def write_bundle(
     With `assemble`, each kernel's PTX and its resources are in it, too.
 
     It is written beside its place and renamed, so that there is never half of one. A bundle
-    that is there is replaced; a folder with anything else in it is not.
+    that is there is replaced, and its tuning table kept if nothing else has changed; a folder
+    with anything else in it is not replaced.
 
     Raises:
         ModelError: the folder is there and is no bundle, or cannot be written.
@@ -54,6 +59,7 @@ def write_bundle(
         try:
             outcome = _write(program, model, target, partial, assemble)
             partial.chmod(0o755)
+            keep_table(folder, partial)
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
@@ -96,6 +102,7 @@ def _write(
     outcome: dict[str, Elastic] = {}
     kernels: dict[str, object] = {}
     files: dict[str, str] = {}
+    limits = limits_of(target.architecture)
 
     def keep(name: str, content: bytes) -> None:
         path = folder / name
@@ -103,28 +110,46 @@ def _write(
         path.write_bytes(content)
         files[name] = hashlib.sha256(content).hexdigest()
 
-    for kernel in program.kernels:
+    def schedule(kernel: Kernel, stem: str) -> dict[str, object] | None:
+        """What the manifest says of it; `None` for a variant that is too large, or less elastic."""
         elastic = make_elastic(kernel.source, target.language)
-        outcome[kernel.name] = next(one for one in elastic.kernels if one.kernel == kernel.name)
-        source = f"kernels/{kernel.name}.{target.language.value}"
-        keep(source, elastic.text.encode())
+        one = next(one for one in elastic.kernels if one.kernel == kernel.name)
         assembled = assemble(elastic.text, kernel.name) if assemble else None
-        ptx = f"kernels/{kernel.name}.ptx" if assembled else None
+        used = assembled.resources if assembled else {}
+        if stem == kernel.name:
+            outcome[kernel.name] = one
+        elif one.rung is not outcome[kernel.name].rung or not all(
+            leaves_room(_need(kernel, each), limits) for each in used.values() or (None,)
+        ):
+            return None
+        source = f"kernels/{stem}.{target.language.value}"
+        keep(source, elastic.text.encode())
+        ptx = f"kernels/{stem}.ptx" if assembled else None
         if assembled and ptx:
             keep(ptx, assembled.ptx)
-        kernels[kernel.name] = {
+        return {
             "source": source,
             "grid": list(kernel.grid),
             "block": list(kernel.block),
             "shared_bytes": kernel.shared_bytes,
-            "rung": outcome[kernel.name].rung.value,
-            "reason": outcome[kernel.name].reason,
+            "rung": one.rung.value,
+            "reason": one.reason,
             "ptx": ptx,
-            "resources": {
-                form: used._asdict()
-                for form, used in (assembled.resources if assembled else {}).items()
-            },
+            "resources": {form: each._asdict() for form, each in used.items()},
+            "occupancy": round(occupancy(_need(kernel, used[kernel.name]), limits), 4)
+            if kernel.name in used
+            else None,
         }
+
+    for kernel in program.kernels:
+        entry = schedule(kernel, kernel.name) or {}
+        variants = {
+            variant.name: schedule(variant.kernel, f"{kernel.name}.{variant.name}")
+            for variant in program.variants
+            if variant.of == kernel.name
+        }
+        entry["variants"] = {name: one for name, one in variants.items() if one is not None}
+        kernels[kernel.name] = entry
     keep(WEIGHTS, _safetensors(program.constants))
     arena = plan_arena(program)
     manifest = {
@@ -146,6 +171,15 @@ def _write(
     }
     (folder / MANIFEST).write_text(seal(manifest), encoding="utf-8")
     return outcome
+
+
+def _need(kernel: Kernel, used: Resources | None) -> Need:
+    return Need(
+        blocks=math.prod(kernel.grid),
+        threads=math.prod(kernel.block),
+        shared_bytes=kernel.shared_bytes + (used.shared_bytes if used else 0),
+        registers=used.registers if used else None,
+    )
 
 
 def _tensors(specs: tuple[TensorSpec, ...], values: tuple[str, ...]) -> list[dict[str, object]]:

@@ -1,13 +1,13 @@
 """An ONNX model goes in; its fused and scheduled kernels, as source text, come out.
 
-This file and `schedule` are the place that knows Apache TVM. Its front end makes a graph of
-operators, which are fused; each of the fused functions is scheduled and built by itself; what
-TVM's machine would execute, one call after another, becomes steps.
+This file, `schedule` and `variants` are the place that knows Apache TVM. Its front end makes a
+graph of operators, which are fused; each of the fused functions is scheduled and built by
+itself; what TVM's machine would execute, one call after another, becomes steps.
 """
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from tvm.relax.frontend.onnx import from_onnx
 
 from cotenant.compiler.bind import Shape, bind_inputs, with_input_names
 from cotenant.compiler.front import Report
-from cotenant.compiler.program import Array, Program, Step, Target
+from cotenant.compiler.program import Array, Program, Step, Target, Variant
 from cotenant.compiler.schedule import RECIPE, build_unit, tvm_target
 from cotenant.compiler.unit import Unit, UnitCache
 from cotenant.compiler.unroll import unroll
+from cotenant.compiler.variants import VARIANT_RECIPE, build_variants, heavy_functions
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 
@@ -65,9 +66,45 @@ def lower(
         key = f"{COMPILER} recipe {RECIPE}\n{target}\n{name}\n{function.script()}"
         units[name] = cache.keep(key, partial(build_unit, name, function, target))
     tell("done", len(functions), len(functions))
-    return _Walk(module["main"], units).program(
+    program = _Walk(module["main"], units).program(
         inputs, tuple(value.name for value in model.graph.output)
     )
+    used = {step.kernel for step in program.steps}
+    single = {
+        name: unit
+        for name, unit in units.items()
+        if len(unit.kernels) == 1 and unit.kernels[0].name in used
+    }
+    variants = _variants(functions, single, target=target, cache=cache, tell=tell)
+    return program._replace(variants=variants)
+
+
+def _variants(
+    functions: Mapping[str, Any],
+    units: Mapping[str, Unit],
+    *,
+    target: Target,
+    cache: UnitCache,
+    tell: Report,
+) -> tuple[Variant, ...]:
+    """Further schedules of the kernels in which most of the arithmetic is.
+
+    Args:
+        units: those of one kernel; others have no variants.
+    """
+    heavy = [name for name in heavy_functions(functions) if name in units]
+    found: list[Variant] = []
+    for number, name in enumerate(heavy):
+        tell(f"variants of {name}", number, len(heavy))
+
+        def keep(schedule: str, build: Callable[[], Unit], name: str = name) -> Unit:
+            script = functions[name].script()
+            key = f"{COMPILER} variant {VARIANT_RECIPE} {schedule}\n{target}\n{name}\n{script}"
+            return cache.keep(key, build)
+
+        found += build_variants(name, functions[name], units[name], target, keep)
+    tell("variants done", len(heavy), len(heavy))
+    return tuple(found)
 
 
 def _fused(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], path: Path) -> Any:

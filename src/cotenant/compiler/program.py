@@ -53,6 +53,16 @@ class Kernel(NamedTuple):
     """Shared memory that the launch asks for; what the source declares comes on top."""
 
 
+class Variant(NamedTuple):
+    """Another schedule of a kernel: the same arguments and results, other tiles."""
+
+    of: str
+    """Name of the kernel that it may stand for; in the source it has that name, too."""
+    name: str
+    """What tells it from the other variants of that kernel."""
+    kernel: Kernel
+
+
 class Step(NamedTuple):
     """One launch of a kernel."""
 
@@ -78,3 +88,4 @@ class Program(NamedTuple):
     steps: tuple[Step, ...]
     compiler: str
     """Name and version of what lowered it."""
+    variants: tuple[Variant, ...] = ()

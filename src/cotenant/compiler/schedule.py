@@ -66,20 +66,30 @@ def build_unit(name: str, function: Any, target: Target) -> Unit:
     Raises:
         ModelError: no rule fits, or the host would have to do more than launch kernels.
     """
-    device = tvm_target(target)
     for rule in _RULES:
-        module = tvm.IRModule({name: function.with_attr("global_symbol", name)})
-        watch = _Watch()
-        with device:
-            module = dlight.ApplyDefaultSchedule(rule)(module)
-            if "tirx.is_scheduled" not in module[name].attrs:
-                continue
-            with tvm.transform.PassContext(instruments=[watch]):
-                built = tirx.build(module, target=device.with_host(tvm.target.Target("c")))
-        if not _reads_of_other_threads(watch.simple[name]):
-            break
-    else:
-        raise ModelError(f"no schedule fits kernel {name!r}; serve the model on the CPU")
+        unit = build_by_rule(name, function, target, rule)
+        if unit is not None:
+            return unit
+    raise ModelError(f"no schedule fits kernel {name!r}; serve the model on the CPU")
+
+
+def build_by_rule(name: str, function: Any, target: Target, rule: Any) -> Unit | None:
+    """The function as this rule schedules it; `None` where the rule does not fit.
+
+    Raises:
+        ModelError: the host would have to do more than launch kernels.
+    """
+    device = tvm_target(target)
+    module = tvm.IRModule({name: function.with_attr("global_symbol", name)})
+    watch = _Watch()
+    with device:
+        module = dlight.ApplyDefaultSchedule(rule)(module)
+        if "tirx.is_scheduled" not in module[name].attrs:
+            return None
+        with tvm.transform.PassContext(instruments=[watch]):
+            built = tirx.build(module, target=device.with_host(tvm.target.Target("c")))
+    if _reads_of_other_threads(watch.simple[name]):
+        return None
     inspect = tvm_ffi.get_global_func("ffi.ModuleInspectSource")
     format_ = "cuda" if target.language is Language.CUDA else ""
     # A function that launches nothing (it has no elements) has no device module.

@@ -3,10 +3,13 @@
     manifest.json        readable: steps, kernels, places in the arena, hashes, versions
     kernels/NAME.cl|.cu  source of each kernel with its elastic forms
     kernels/NAME.ptx     the same compiled, for CUDA where it could be made
+    kernels/NAME.VARIANT.cl|.cu|.ptx   another schedule of that kernel, likewise
     weights.safetensors  constants, in the standard format of that name
 
 The manifest holds the hash of every other file, and its own. A bundle that was edited, that
 is for another target, or that a newer version wrote is refused before anything is built.
+Version 2 brought variants. `tuning.json`, which is made on the device, is no part of what is
+sealed; `device/tuning.py` reads it.
 """
 
 import hashlib
@@ -60,8 +63,8 @@ class Resources(_Frozen):
     shared_bytes: int
 
 
-class Kernel(_Frozen):
-    """One kernel: its source, its launch, and how far it can be held back."""
+class Schedule(_Frozen):
+    """One way to run a kernel: its source, its launch, and how far it can be held back."""
 
     source: str
     grid: Triple
@@ -74,11 +77,20 @@ class Kernel(_Frozen):
     """File of the compiled form, for CUDA where it could be made."""
     resources: dict[str, Resources]
     """Of each form, where the compiler has told."""
+    occupancy: float | None = None
+    """Part of a multiprocessor's threads that the plain form can fill, where it is known."""
 
     @property
     def tiles(self) -> int:
         x, y, z = self.grid
         return x * y * z
+
+
+class Kernel(Schedule):
+    """A kernel in its default schedule, with others that may stand for it."""
+
+    variants: dict[str, Schedule] = {}
+    """They take the same arguments in the same order, and give the same results."""
 
 
 class Step(_Frozen):
@@ -118,12 +130,16 @@ class Bundle(NamedTuple):
     manifest: Manifest
     sources: Mapping[str, str]
     """Source text of each kernel."""
+    variant_sources: Mapping[str, Mapping[str, str]]
+    """Source text of each variant, by kernel and by the variant's name."""
     weights: Mapping[str, Array]
+    sha256: str
+    """Of the manifest, and so of all that is in it."""
 
 
 def seal(content: Mapping[str, Any]) -> str:
     """The text of a manifest, with its own hash as the last field."""
-    sealed = {**content, "sha256": _digest(content)}
+    sealed = {**content, "sha256": digest(content)}
     return json.dumps(sealed, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -142,7 +158,7 @@ def read_bundle(folder: Path, target: str) -> Bundle:
 
 
 def _read(folder: Path, files: Contents, target: str) -> Bundle:
-    manifest = _manifest(folder, files)
+    manifest, sha256 = _manifest(folder, files)
     if manifest.target.partition(":")[0] != target:
         raise ModelError(
             f"bundle {str(folder)!r} is for {manifest.target!r}, and this device runs "
@@ -156,11 +172,16 @@ def _read(folder: Path, files: Contents, target: str) -> Bundle:
         folder,
         manifest,
         {name: contents[one.source].decode() for name, one in manifest.kernels.items()},
+        {
+            kernel: {name: contents[each.source].decode() for name, each in one.variants.items()}
+            for kernel, one in manifest.kernels.items()
+        },
         _weights(folder, contents[WEIGHTS]),
+        sha256,
     )
 
 
-def _manifest(folder: Path, files: Contents) -> Manifest:
+def _manifest(folder: Path, files: Contents) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     try:
         noted = json.loads(files.read(MANIFEST).decode())
@@ -180,10 +201,10 @@ def _manifest(folder: Path, files: Contents) -> Manifest:
             f"{VERSION}; upgrade cotenant, or compile the model again here"
         )
     sha256 = noted.pop("sha256", None)
-    if sha256 != _digest(noted):
+    if sha256 != digest(noted):
         raise ModelError(_damaged(folder, MANIFEST, "its hash is another one"))
     try:
-        return Manifest.model_validate(noted)
+        return Manifest.model_validate(noted), str(sha256)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -203,7 +224,10 @@ def _content(folder: Path, files: Contents, name: str, noted: str) -> bytes:
 
 
 def _consistent(folder: Path, manifest: Manifest) -> None:
-    missing = {WEIGHTS, *(one.source for one in manifest.kernels.values())} - set(manifest.files)
+    schedules = [
+        each for one in manifest.kernels.values() for each in (one, *one.variants.values())
+    ]
+    missing = {WEIGHTS, *(each.source for each in schedules)} - set(manifest.files)
     if missing:
         raise ModelError(_damaged(folder, min(missing), "the manifest has no hash of it"))
     for step in manifest.steps:
@@ -237,7 +261,8 @@ def _damaged(folder: Path, name: str, what: str) -> str:
     )
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON, however it is laid out."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

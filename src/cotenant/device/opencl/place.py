@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pyopencl as cl
 
 from cotenant.core.errors import DeviceError
+from cotenant.device.tuning import Here
 
 _ELASTIC = "#ifndef cotenant_axis"
 """With this line begins what the elastic transformation adds to a kernel."""
@@ -23,6 +24,12 @@ class Place(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.device.platform.name.strip()}: {self.device.name.strip()}"
+
+    @property
+    def here(self) -> Here:
+        """What a tuning table made on this device says of it."""
+        version = f"{self.device.driver_version.strip()}; {self.device.version.strip()}"
+        return Here(self.name, version)
 
     @property
     def width(self) -> int:

@@ -7,10 +7,11 @@ import numpy as np
 import pyopencl as cl
 
 from cotenant.core.errors import DeviceError, InvalidRequest
-from cotenant.device.bundle import Array, Bundle, Kernel, Tensor
+from cotenant.device.bundle import Array, Bundle, Schedule, Tensor
 from cotenant.device.opencl.launch import Forms, forms
 from cotenant.device.opencl.place import Place, build, plain_part
 from cotenant.device.stages import grouped
+from cotenant.device.tuning import chosen_variants
 
 _RUN_ON = "lower the batch, unload another task of this device, or use a larger one"
 
@@ -28,23 +29,29 @@ class Step(NamedTuple):
 class Resident:
     """What a bundle keeps on a device; at most one inference of it runs at a time."""
 
-    def __init__(self, bundle: Bundle, place: Place) -> None:
+    def __init__(
+        self, bundle: Bundle, place: Place, chosen: Mapping[str, str] | None = None
+    ) -> None:
         """Build the kernels and put the weights in place.
+
+        Args:
+            chosen: variants by kernel; `None` takes those of the bundle's tuning table.
 
         Raises:
             DeviceError: a kernel does not build in any form, or the memory is not enough.
         """
         self._manifest = bundle.manifest
         self.fallbacks: dict[str, str] = {}
-        """Kernels whose elastic forms this device's compiler refuses, with its log."""
+        """Kernels whose elastic forms or variant this device's compiler refuses, with its log."""
         try:
             self._values = self._put(bundle, place)
             self._counters, counters = self._count(place)
         except cl.Error as error:
             raise DeviceError(_does_not_fit(bundle, place, error)) from error
+        variants = chosen_variants(bundle, place.here) if chosen is None else chosen
         kernels = {
-            name: self._built(place, bundle.sources[name], name, about)
-            for name, about in self._manifest.kernels.items()
+            name: self._kernel(bundle, place, name, variants.get(name))
+            for name in self._manifest.kernels
         }
         self.steps = tuple(
             Step(
@@ -114,16 +121,25 @@ class Resident:
         cl.enqueue_copy(queue, found, self._counters)
         return [int(one) for one in found[:: len(found) // max(1, len(self.steps))]]
 
-    def _built(self, place: Place, source: str, name: str, about: Kernel) -> Forms:
-        elastic = about.rung == "preemptive"
+    def _kernel(self, bundle: Bundle, place: Place, name: str, variant: str | None) -> Forms:
+        about = self._manifest.kernels[name]
+        if variant is not None:
+            source = bundle.variant_sources[name][variant]
+            try:
+                return built(place, source, name, about.variants[variant])
+            except DeviceError as error:
+                self.fallbacks[name] = str(error)
+        return self._built(place, bundle.sources[name], name, about)
+
+    def _built(self, place: Place, source: str, name: str, about: Schedule) -> Forms:
         try:
-            program = build(place, source, name)
+            return built(place, source, name, about)
         except DeviceError as error:
-            if not elastic:
+            if about.rung != "preemptive":
                 raise
-            program, elastic = build(place, plain_part(source), name), False
+            program = build(place, plain_part(source), name)
             self.fallbacks[name] = str(error)
-        return forms(program, name, about.grid, about.block, elastic)
+            return forms(program, name, about.grid, about.block, False)
 
     def _put(self, bundle: Bundle, place: Place) -> dict[str, cl.Buffer]:
         context, flags = place.context, cl.mem_flags
@@ -145,6 +161,29 @@ class Resident:
         whole = cl.Buffer(place.context, cl.mem_flags.READ_WRITE, apart * count)
         steps = range(len(self._manifest.steps))
         return whole, [whole.get_sub_region(apart * number, 4) for number in steps]
+
+
+def built(place: Place, source: str, name: str, about: Schedule) -> Forms:
+    """All forms of a schedule.
+
+    Raises:
+        DeviceError: the device's compiler refuses them, or holds no block of this size.
+    """
+    program = build(place, source, name)
+    made = forms(program, name, about.grid, about.block, about.rung == "preemptive")
+    x, y, z = about.block
+    ask = cl.kernel_work_group_info.WORK_GROUP_SIZE
+    most = min(
+        int(str(kernel.get_work_group_info(ask, place.device)))
+        for kernel in (made.plain, made.static, made.preemptive)
+        if kernel is not None
+    )
+    if x * y * z > most:
+        raise DeviceError(
+            f"kernel {name!r} has blocks of {x * y * z} threads, and {place.name!r} takes at "
+            f"most {most} of it; compile the model again for this device"
+        )
+    return made
 
 
 def _does_not_fit(bundle: Bundle, place: Place, error: cl.Error) -> str:

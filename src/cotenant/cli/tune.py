@@ -1,0 +1,112 @@
+"""`cotenant tune`: a bundle comes in; which schedules its kernels run in here is measured."""
+
+import importlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.table import Table as RichTable
+
+from cotenant.core.errors import CotenantError, Unsupported
+from cotenant.device.bundle import read_bundle
+from cotenant.device.tuning import DEFAULT, Table, Tuned, write_table
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--device",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of the OpenCL device; see 'cotenant devices'.",
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> None:
+    """Measure the schedules of BUNDLE's kernels on this machine's device, and keep the best.
+
+    Each kernel runs in all its schedules, alone and beside a background load. What was found is
+    written to BUNDLE/tuning.json; from then on the bundle runs in the schedules chosen there,
+    on this device and with this driver. Nothing else should use the device meanwhile.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:>60.60}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        read = read_bundle(bundle, "opencl")
+        room, place = _opened(device)
+        # Drawing must not take time from what is measured.
+        with Progress(*columns, console=console, refresh_per_second=1) as progress:
+            bar = progress.add_task("", total=None)
+
+            def tell(what: str, done: int, total: int) -> None:
+                progress.update(bar, description=what, completed=done, total=total)
+
+            rng = np.random.default_rng(seed)
+            table: Table = room.tune(read, place, rounds=rounds, rng=rng, tell=tell)
+        path = write_table(bundle, table)
+    except CotenantError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(table.model_dump_json(indent=2))
+        return
+    Console().print(_shown(table))
+    counts = Counter(one.chosen == DEFAULT for one in table.kernels.values())
+    click.echo(
+        f"{path}: {counts[False]} of {len(table.kernels)} kernels run in another schedule than "
+        f"their default one on {table.device}"
+    )
+
+
+def _opened(device: int) -> tuple[Any, Any]:
+    try:  # imported here, since it needs an extra of the installation
+        room = importlib.import_module("cotenant.device.opencl.tuner")
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"running kernels needs {error.name!r}, which is not installed; "
+            "run: pip install 'cotenant[opencl]'"
+        ) from error
+    return room, importlib.import_module("cotenant.device.opencl.place").open_place(device)
+
+
+def _shown(table: Table) -> RichTable:
+    load = f"load of {table.background_s * 1e3:.3g} ms a launch"
+    shown = RichTable(
+        Column("kernel", overflow="fold"),
+        Column("schedule", no_wrap=True),
+        "alone ms",
+        "beside ms",
+        "widths: ms",
+        title=f"{table.device}; medians of {table.rounds} rounds; {load}",
+    )
+    for name, one in table.kernels.items():
+        for number, row in enumerate(_rows(one)):
+            shown.add_row("" if number else name, *row)
+        shown.add_section()
+    return shown
+
+
+def _rows(one: Tuned) -> list[tuple[str, str, str, str]]:
+    widths = ", ".join(f"{each.width}: {each.static_s * 1e3:.3g}" for each in one.widths)
+    rows = []
+    for schedule, times in one.schedules.items():
+        chosen = schedule == one.chosen
+        text = f"[green]{schedule} *[/]" if chosen else schedule
+        figures = f"{times.alone_s * 1e3:.3g}", f"{times.beside_s * 1e3:.3g}"
+        rows.append((text, *figures, widths if chosen else ""))
+    rows += [
+        (f"[red]{name}[/]", "refused", "", escape(why[:60])) for name, why in one.refused.items()
+    ]
+    return rows
