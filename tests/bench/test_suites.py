@@ -21,6 +21,8 @@ from cotenant.bench.suite_run import (
     policies_on,
 )
 from cotenant.bench.suites import REFERENCE, SUITES
+from cotenant.compiler.bundle import write_bundle
+from cotenant.compiler.program import parse_target
 from cotenant.core.errors import ModelError
 from cotenant.core.task import ClosedLoop, Criticality, Periodic, Poisson, Task
 from cotenant.core.workload import Workload
@@ -28,6 +30,7 @@ from cotenant.device.bundle import read_bundle
 from cotenant.graph.zoo import ZOO
 from cotenant.policy import policy_by_name
 from tests.bench.conftest import FAKE
+from tests.compiler.kernels import scale_program
 
 ALL = {one.name: one for suite in SUITES.values() for one in suite.scenarios}
 CPU = Place("cpu", "P")
@@ -159,6 +162,11 @@ def test_policies_of_a_component_are_such_that_it_can_run() -> None:
 def test_the_processor_runs_models_as_they_are() -> None:
     assert choose_place("cpu").kind == "cpu"
     assert placed(ALL["mdtb-a"], CPU, {}) is ALL["mdtb-a"]
+
+
+def test_a_bundle_in_the_users_folder_may_be_a_zip(tmp_path: Path) -> None:
+    write_bundle(scale_program(), "hand", parse_target("opencl"), tmp_path / "gru.zip")
+    assert found_bundle("zoo:gru", tmp_path, "opencl") == tmp_path / "gru.zip"
 
 
 def test_a_bundle_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
