@@ -15,23 +15,17 @@ class _Rungs(click.Choice[str]):
         return Rung(super().convert(value, param, ctx))
 
 
-class Counts(click.ParamType):
-    """Whole numbers over 0 with commas between them; they become a tuple."""
-
-    name = "counts"
-
-    def convert(
-        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            counts = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            counts = (0,)
-        if min(counts) < 1:
-            self.fail(f"{value!r} is no list of whole numbers from 1 on; write 1,2", param, ctx)
-        return counts
+def counts(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Callback of an option that takes whole numbers over 0 with commas between them."""
+    if value is None:
+        return ()
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        numbers = (0,)
+    if min(numbers) < 1:
+        raise click.BadParameter(f"{value!r} is no list of whole numbers from 1 on; write 1,2")
+    return numbers
 
 
 max_rung_option = click.option(

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cotenant.cli import forecast
-from cotenant.cli.options import Counts
+from cotenant.cli.options import counts
 from cotenant.core.units import format_bytes, format_duration
 from cotenant.pipeline import load
 from cotenant.profiling.file import save_profile
@@ -36,13 +36,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Relative error of a mean at which it is measured no more.",
 )
-@click.option(
-    "--widths", type=Counts(), default=(), metavar="N,N", help="Cores to run each task with, too."
-)
+@click.option("--widths", callback=counts, metavar="N,N", help="Cores to run each task with, too.")
 @click.option(
     "--segments",
-    type=Counts(),
-    default=(),
+    callback=counts,
     metavar="N,N",
     help="Numbers of segments to cut each task into, too; each segment is measured.",
 )
