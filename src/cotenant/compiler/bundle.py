@@ -19,7 +19,7 @@ from cotenant.compiler.elastic import Elastic, make_elastic
 from cotenant.compiler.nvrtc import Assembled, Resources
 from cotenant.compiler.occupancy import Need, limits_of, occupancy
 from cotenant.compiler.pack import holds_bundle, pack
-from cotenant.compiler.program import Array, Kernel, Program, Target
+from cotenant.compiler.program import Array, Kernel, Program, Target, Variant
 from cotenant.compiler.score import leaves_room
 from cotenant.compiler.stages import staged
 from cotenant.core.errors import ModelError
@@ -141,10 +141,16 @@ def _write(
             else None,
         }
 
+    def other(variant: Variant) -> dict[str, object] | None:
+        try:
+            return schedule(variant.kernel, f"{variant.of}.{variant.name}")
+        except ModelError:  # the default does as well
+            return None
+
     for kernel in program.kernels:
         entry = schedule(kernel, kernel.name) or {}
         variants = {
-            variant.name: schedule(variant.kernel, f"{kernel.name}.{variant.name}")
+            variant.name: other(variant)
             for variant in program.variants
             if variant.of == kernel.name
         }
