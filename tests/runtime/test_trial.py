@@ -34,7 +34,7 @@ def test_without_any_difference_it_ends_early():
 
 
 def test_a_little_relief_is_not_enough():
-    verdict, after = put_to(lambda place, held: 0.0141 if held else 0.015)
+    verdict, after = put_to(lambda place, held: 0.0135 if held else 0.015)
     assert verdict is Verdict.NO_RELIEF
     assert after == 48
 

@@ -31,7 +31,7 @@ class GuardSettings:
     """No decision before so many requests were served alone."""
     quantile: float = 0.5
     """Quantile of the service times that is compared; in a short window the tail is mere noise."""
-    strikes: int = 2
+    strikes: int = 3
     """Windows in a row over the bound before it is tried to give best-effort work less."""
     margin: float = 0.5
     """Fraction of the bound's excess under which a window counts as calm."""

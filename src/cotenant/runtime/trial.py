@@ -24,8 +24,8 @@ STRETCH = 4
 _ROUNDS = 3
 _ENOUGH = 0.4
 """Part of the excess that has to go while best-effort work is held back."""
-_HOPELESS = 0.1
-"""Part of the excess under which the trial ends after its first round."""
+_HOPELESS = 0.25
+"""Part of the excess under which the trial ends after its first or second round."""
 
 
 class Trial:
