@@ -58,6 +58,11 @@ def test_company_is_compared_with_what_is_awake(busy, warm):
         for one in made_up({"m": 0.01, "n": 0.01}).alone
         for kind in ({"criticality": "critical"}, {"criticality": "best-effort"})
     ]
-    assert excess(pair("critical", "best-effort", warm, busy), alone=slow) == pytest.approx(0.0)
     shared = pair("best-effort", "best-effort", warm * (1.0 + busy), busy)
     assert excess(shared, alone=slow) == pytest.approx(0.0)
+
+
+@given(BUSY, st.floats(0.4, 1.0))
+def test_critical_work_is_compared_with_what_it_takes_in_the_mix(busy, warm):
+    found = excess_of(pair("critical", "best-effort", warm, busy), made_up({"m": 0.01}), warm)
+    assert found == pytest.approx(0.0)

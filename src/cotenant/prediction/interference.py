@@ -10,7 +10,9 @@ explains is taken out of what was measured, with b the busy fraction of the othe
 `concurrent` so for every pair |
 | best-effort | critical | 1 / (1 - b): it stands still; b contains the time at the front, too |
 
-In company no core sleeps, so what is compared with is the service time back to back.
+In company no core sleeps, so best-effort work is compared with its service time back to back.
+Critical work rests between its requests whatever its company does: it is compared with its
+service time in the mix.
 """
 
 import numpy as np
@@ -23,8 +25,12 @@ _MOST = 1.0
 _LEAST = -0.9
 
 
-def excess_of(pair: Beside, profile: Profile) -> float:
-    """Of the pair's first one, for each unit of time that the second one runs."""
+def excess_of(pair: Beside, profile: Profile, warm: float = 1.0) -> float:
+    """Of the pair's first one, for each unit of time that the second one runs.
+
+    Args:
+        warm: service time of the first one in the mix over that alone with pauses.
+    """
     own, other = pair.subject.criticality, pair.other.criticality
     alike = profile.policy == "concurrent" or own is other
     if not alike and own is Criticality.BEST_EFFORT:
@@ -33,7 +39,8 @@ def excess_of(pair: Beside, profile: Profile) -> float:
     if pair.busy <= 0.0:
         return 0.0
     explained = 1.0 + pair.busy if alike else 1.0
-    slowdown = pair.slowdown / profile.warm_of(pair.subject)
+    rests = not alike and own is Criticality.CRITICAL
+    slowdown = pair.slowdown / (warm if rests else profile.warm_of(pair.subject))
     return max(_LEAST, (slowdown / explained - 1.0) / pair.busy)
 
 

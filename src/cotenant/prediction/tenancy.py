@@ -122,7 +122,7 @@ def mix_of(
                     "taken as without interference"
                 )
             else:
-                excess[one.task.name, other.task.name] = excess_of(pair, profile)
+                excess[one.task.name, other.task.name] = excess_of(pair, profile, one.warm)
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes))
 
 

@@ -79,8 +79,13 @@ class VirtualClock:
 def scene_of(workload: Workload, profile: Profile, mix: Mix, rng: np.random.Generator) -> Scene:
     """The workload on the machine of the profile, with the service times measured there."""
     laws = {one.task.name: _law(one, _held_up(one, mix, workload)) for one in mix.calm}
+    warm = {one.task.name: one.warm for one in mix.calm}
     return Scene(
-        workload.tasks,
+        # The guard's baseline is that of a machine that rests, and here nothing rests.
+        tuple(
+            task.model_copy(update={"slowdown_max": task.slowdown_max / warm[task.name]})
+            for task in workload.tasks
+        ),
         components_of(workload, profile),
         policy_by_name(workload.policy),
         drawn(laws, workload.tasks, rng),
