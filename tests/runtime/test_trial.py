@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.runtime.trial import Trial, Verdict
+from cotenant.runtime.trial import TRIAL, Trial, Verdict
 
 FREE, HELD = 1, 3
 ALONE_S, BOUND = 0.010, 1.1
@@ -30,13 +30,13 @@ def test_what_goes_while_best_effort_is_held_back_is_relief():
 def test_without_any_difference_it_ends_early():
     verdict, after = put_to(lambda place, held: 0.015)
     assert verdict is Verdict.NO_RELIEF
-    assert after == 16
+    assert after == TRIAL // 4
 
 
 def test_a_little_relief_is_not_enough():
     verdict, after = put_to(lambda place, held: 0.0135 if held else 0.015)
     assert verdict is Verdict.NO_RELIEF
-    assert after == 48
+    assert after == TRIAL
 
 
 def test_what_has_passed_meanwhile_needs_no_remedy():
@@ -47,7 +47,7 @@ def test_what_has_passed_meanwhile_needs_no_remedy():
 @given(
     start=st.floats(1.15, 3.0),
     slope=st.floats(-0.01, 0.05),
-    jump=st.integers(0, 48),
+    jump=st.integers(0, TRIAL),
     factor=st.floats(0.8, 1.3),
 )
 def test_a_machine_that_drifts_or_jumps_brings_no_relief(start, slope, jump, factor):
@@ -60,7 +60,7 @@ def test_a_machine_that_drifts_or_jumps_brings_no_relief(start, slope, jump, fac
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_hides_neither_a_cause_nor_its_absence(seed):
     rng = np.random.default_rng(seed)
-    noise = rng.lognormal(0.0, 0.1, 48)
+    noise = rng.lognormal(0.0, 0.1, TRIAL)
     cause = put_to(lambda place, held: noise[place] * (0.0105 if held else 0.016))
     assert cause[0] is Verdict.RELIEF
     assert put_to(lambda place, held: 0.016 * noise[place])[0] is Verdict.NO_RELIEF

@@ -2,8 +2,9 @@
 
 A machine that is slow for a while, because of its host or its heat, makes critical work slow,
 too; starving best-effort work then costs throughput and helps nobody. So the guard tries before
-it believes: short stretches follow each other in the order free, held, held, free, in which a
-drift cancels out, and what counts is the difference between the two kinds.
+it believes: short stretches of both kinds take turns, and what counts is the difference between
+them. Their order is that of Thue and Morse (free, held, held, free, held, free, free, held, ...),
+in which a steady drift of the machine cancels out, and so does one that bends.
 """
 
 from enum import Enum
@@ -18,14 +19,17 @@ class Verdict(Enum):
     OVER = "critical work is within its bound by itself"
 
 
-_HELD = (False, True, True, False)
+_HELD = tuple(number.bit_count() % 2 == 1 for number in range(16))
 STRETCH = 4
 """Requests between two changes; the first one behind a change does not count."""
-_ROUNDS = 3
+TRIAL = STRETCH * len(_HELD)
+"""Requests of a trial that goes to its end."""
+_LOOK = TRIAL // 4
+"""How often to see whether it is worth going on."""
 _ENOUGH = 0.4
 """Part of the excess that has to go while best-effort work is held back."""
 _HOPELESS = 0.25
-"""Part of the excess under which the trial ends after its first or second round."""
+"""Part of the excess under which the trial ends at a look."""
 
 
 class Trial:
@@ -65,24 +69,23 @@ class Trial:
 
     @property
     def _held(self) -> bool:
-        return _HELD[self._seen // STRETCH % len(_HELD)]
+        return _HELD[self._seen // STRETCH]
 
     def observe(self, service_s: float, now_s: float) -> Verdict | None:
         """Add a request that was served beside best-effort work; `None` while it goes on."""
         self.heard_s = now_s
         stretch, place = divmod(self._seen, STRETCH)
-        changed = _HELD[stretch % len(_HELD)] is not _HELD[(stretch - 1) % len(_HELD)]
+        changed = stretch > 0 and _HELD[stretch] is not _HELD[stretch - 1]
         if place or not changed:
             self._times_s[self._held].append(service_s)
         self._seen += 1
-        rounds, rest = divmod(self._seen, STRETCH * len(_HELD))
-        return self._verdict(rounds) if rest == 0 else None
+        return self._verdict() if self._seen % _LOOK == 0 else None
 
-    def _verdict(self, rounds: int) -> Verdict | None:
+    def _verdict(self) -> Verdict | None:
         free_s, held_s = median(self._times_s[False]), median(self._times_s[True])
         excess_s = free_s - self._alone_s
         relieved_s = free_s - held_s
-        if rounds < _ROUNDS:
+        if self._seen < TRIAL:
             return Verdict.NO_RELIEF if relieved_s < _HOPELESS * excess_s else None
         if free_s <= self._bound * self._alone_s:
             return Verdict.OVER
