@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from tvm import s_tir, tirx
@@ -46,7 +47,7 @@ class _Schedule(NamedTuple):
     candidate: Candidate
 
 
-class _Tiled(dlight.gpu.Matmul):  # type: ignore[misc]
+class _Tiled(dlight.gpu.Matmul):  # type: ignore[misc]  # TVM has no types
     """TVM's product of matrices with a configuration of ours."""
 
     def __init__(self, config: Any) -> None:
@@ -57,7 +58,7 @@ class _Tiled(dlight.gpu.Matmul):  # type: ignore[misc]
         return self._config
 
 
-class _Direct(dlight.gpu.Matmul):  # type: ignore[misc]
+class _Direct(dlight.gpu.Matmul):  # type: ignore[misc]  # TVM has no types
     """A thread sums up one element of the result, in a register."""
 
     def __init__(self, threads: int) -> None:
@@ -117,8 +118,7 @@ def build_variants(
     )
     seen = {(kernel.source, kernel.grid, kernel.block)}
     for one in chosen:
-        rule = space[one].rule
-        unit = keep(one, lambda rule=rule: _built(name, function, target, rule))  # type: ignore[misc]
+        unit = keep(one, partial(_built, name, function, target, space[one].rule))
         if len(unit.kernels) != 1 or unit.workspaces or unit.calls != (call,):
             continue
         made = unit.kernels[0]

@@ -8,8 +8,8 @@
 
 The manifest holds the hash of every other file, and its own. A bundle that was edited, that
 is for another target, or that a newer version wrote is refused before anything is built.
-Version 2 brought variants. `tuning.json`, which is made on the device, is no part of what is
-sealed; `device/tuning.py` reads it.
+Version 2 brought variants and stages. `tuning.json`, which is made on the device, is no part of
+what is sealed; `device/tuning.py` reads it.
 """
 
 import hashlib

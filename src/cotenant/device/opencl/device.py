@@ -2,7 +2,8 @@
 
 Every component has one interpreter that holds all bundles of its tasks. If it dies, or is ended
 because a kernel hangs, whatever was in flight fails, and it is started and loaded again; other
-components notice nothing.
+components notice nothing. It stays one file of some 400 lines, because starting, hearing and
+ending an interpreter change one state, and none is right without the others.
 """
 
 import itertools
