@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import gmean
 
-from cotenant.bench.figures import Sample, Samples, samples_by_key
+from cotenant.bench.figures import Round, Sample, Samples, samples_by_key
 from cotenant.bench.predictors import OWN
 from cotenant.bench.records import Forecast, Records
 
@@ -50,6 +51,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "mixes": len({row["mix"] for row in rows}),
         "asked": len(header["mixes"]),
         **_errors(rows),
+        "steadiness": _steadiness(records),
         "policies": {
             policy: _errors([row for row in rows if row["policy"] == policy]) for policy in policies
         },
@@ -97,6 +99,7 @@ def _row(
         "windows": [measured(one)._asdict() for one in windows],
         "service_s": sample.service_s,
         "attainment": sample.attainment,
+        "attainments": [_attained(sample, one) for one in sample.rounds],
         "predicted": {
             name: {
                 "mean": one.mean_s,
@@ -123,7 +126,9 @@ def _errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mape_of": mape_of,
         "repeatability_mape": {figure: _repeatability(rows, figure) for figure in FIGURES},
         "verdict_accuracy": accuracy,
+        "verdict_repeatability": _verdict_repeatability(rows),
         "verdict_accuracy_of": {name: verdict[0] for name, verdict in verdicts.items()},
+        "fits_kept": _fits_kept(rows, OWN),
         "false_fits": false_fits,
         "false_fits_of": {name: verdict[1] for name, verdict in verdicts.items()},
     }
@@ -148,6 +153,49 @@ def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | No
         for first, second in [row["windows"]]
     ]
     return float(np.mean(errors)) if errors else None
+
+
+def _attained(sample: Sample, one: Round) -> float | None:
+    return sum(map(sample.within, one.due)) / len(one.due) if one.due else None
+
+
+def _steadiness(records: Records) -> dict[str, Any]:
+    """What the machine itself did: its speed before each mix, and the windows that it spoilt."""
+    speeds = [float(gmean(list(one.warm.values()))) for one in records.anchors if one.warm]
+    changes = [abs(one.change - 1.0) for one in records.unsteady]
+    return {
+        "slower_than_profiled": {
+            "least": min(speeds, default=None),
+            "median": float(np.median(speeds)) if speeds else None,
+            "most": max(speeds, default=None),
+        },
+        "measured_again": sum(not one.kept for one in records.unsteady),
+        "kept_unsteady": sum(one.kept for one in records.unsteady),
+        "largest_change": max(changes, default=None),
+    }
+
+
+def _verdict_repeatability(rows: Iterable[Mapping[str, Any]]) -> float | None:
+    """How often both windows of a task say the same."""
+    same = [
+        (first >= row["slo"]["quantile"]) == (second >= row["slo"]["quantile"])
+        for row in rows
+        if row["slo"] is not None and None not in row["attainments"] and len(row["windows"]) == 2
+        for first, second in [row["attainments"]]
+    ]
+    return float(np.mean(same)) if same else None
+
+
+def _fits_kept(rows: Iterable[Mapping[str, Any]], predictor: str) -> float | None:
+    """Of the tasks that were said to fit, the share that did."""
+    kept = [
+        row["attainment"] >= row["slo"]["quantile"]
+        for row in rows
+        if row["slo"] is not None
+        and predictor in row["predicted"]
+        and row["predicted"][predictor]["fits"]
+    ]
+    return float(np.mean(kept)) if kept else None
 
 
 def _verdicts(rows: Sequence[Mapping[str, Any]], predictor: str) -> tuple[float | None, int]:

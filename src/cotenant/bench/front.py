@@ -92,12 +92,17 @@ def with_front(
             for task, subject in asked:
                 asking(task.name)
                 [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
-                for gap_s in (_GAP_S, 0.0):
-                    lasting_s = (REQUESTS + _WARM_UP) * (known.service.mean_s + gap_s + _FRONT_S)
-                    latencies_s = _ask(
-                        task.name, lasting_s, gap_s, server=server, generator=generator, seed=seed
+                for calm in (True, False):
+                    latencies_s = ask_alone(
+                        task.name,
+                        known.service.mean_s + _FRONT_S,
+                        REQUESTS + _WARM_UP,
+                        calm=calm,
+                        server=server,
+                        generator=generator,
+                        seed=seed,
                     )
-                    paces[task.name].append(Pace(gap_s > 0.0, latencies_s))
+                    paces[task.name].append(Pace(calm, latencies_s))
     services_s = _services_s(records)
     found = {
         subject: _alone(task.name, paces[task.name], services_s.get(task.name, []))
@@ -122,22 +127,29 @@ def with_front(
     )
 
 
-def _ask(
+def ask_alone(
     task: str,
-    lasting_s: float,
-    gap_s: float,
+    expected_s: float,
+    requests: int,
     *,
+    calm: bool,
     server: Server,
     generator: LoadGenerator,
     seed: int,
 ) -> list[float]:
-    """Latencies in the order of sending: one client, who pauses so long after each answer."""
+    """Latencies of one client, in the order of sending.
+
+    Args:
+        expected_s: how long each will take; if so, there are as many as were asked for.
+        calm: pause after each answer, so long that the machine falls asleep.
+    """
+    gap_s = _GAP_S if calm else 0.0
     plan = LoadPlan(
         host=HOST,
         port=server.port,
         seed=seed,
         warm_up_s=0.0,
-        seconds_s=lasting_s,
+        seconds_s=requests * (expected_s + gap_s),
         drain_s=_DRAIN_S,
         loads=(TaskLoad(task, None, clients=1, think_s=gap_s),),
     )

@@ -1,15 +1,20 @@
 """Mixes, policies and a profile go in; forecasts, then measurements of real servers, come out.
 
 Two mixes are up at a time, and their windows take turns: A, B, then A, B again in another
-order, each on a server of its own that has loaded its models once. All forecasts of a pair are
-on disk before its first server starts. The two windows of a mix draw arrivals of their own, as
-two days of one deployment would: how far they differ is what nobody can predict.
+order, each on a server of its own that has loaded its models once. Every task is asked alone
+first, for the speed of the machine today (`bench/anchor.py`); all forecasts of a pair are on disk
+before its first window. The two windows of a mix draw arrivals of their own, as two days of one
+deployment would: how far they differ is what nobody can predict.
+
+After each window every task is asked alone again. A window in which the machine's own speed has
+changed is written down as unsteady and measured again, a few times at most.
 
 A mix that fails (a server that does not start, a generator that dies) is written down as a
 failure, and the rest goes on.
 """
 
 import contextlib
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,19 +22,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import gmean
 
+from cotenant.bench.accuracy import measured
+from cotenant.bench.anchor import (
+    Asker,
+    Speed,
+    SubjectOf,
+    anchored,
+    speeds,
+    warm_speeds,
+)
 from cotenant.bench.load import LoadGenerator, LoadPlan
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
 from cotenant.bench.predictors import PREDICTORS, Predictor
-from cotenant.bench.records import Failure, Line, Observation, Phase
+from cotenant.bench.records import Anchor, Failure, Line, Observation, Phase, Unsteady
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import CotenantError
+from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
 from cotenant.profiling.profile import Profile
+from cotenant.profiling.subject import subject_of as real_subject_of
 
 ROUNDS = 2
 UP_AT_A_TIME = 2
+TRIES = 3
+"""Of each window, and of each look at a machine that is much slower than when it was profiled."""
+STEADY = 0.1
+"""How far the machine's speed may change over a window, as a fraction."""
+USABLE = 1.25
+"""How many times slower than when it was profiled the machine may be; past that it lacks a core."""
 _DRAIN_S = 30.0
 
 
@@ -39,6 +62,8 @@ class Windows(NamedTuple):
     seconds_s: float
     warm_up_s: float
     seed: int
+    patience_s: float = 15.0
+    """How long to wait before the machine is looked at again."""
 
 
 class Step(NamedTuple):
@@ -47,6 +72,14 @@ class Step(NamedTuple):
     doing: str
     seconds_s: float
     """0 for what is not a window."""
+
+
+class _Up(NamedTuple):
+    """A mix whose server runs, with what it takes alone on the machine of today."""
+
+    workload: Workload
+    server: Server
+    profile: Profile
 
 
 class PredictionRun:
@@ -63,6 +96,7 @@ class PredictionRun:
         folder: Path,
         announce: Callable[[Step], None] = lambda step: None,
         predictors: Mapping[str, Predictor] = PREDICTORS,
+        subject_of: SubjectOf = real_subject_of,
         program: Sequence[str] = SERVE,
     ) -> None:
         """`profile` by policy."""
@@ -74,6 +108,7 @@ class PredictionRun:
         self._folder = folder
         self._announce = announce
         self._predictors = predictors
+        self._subject_of = subject_of
         self._program = program
         self._generator: LoadGenerator | None = None
 
@@ -91,22 +126,20 @@ class PredictionRun:
             for mix in pair
             for policy in self._policies
         ]
-        for workload in tenants:
-            self._announce(Step(f"{workload.name}, {workload.policy}: predicting", 0.0))
-            self._attempt(workload, partial(self._predict, workload))
         with contextlib.ExitStack() as stack:
             servers: dict[tuple[str, str], Server] = {}
             for workload in tenants:
-                self._announce(Step(f"{workload.name}, {workload.policy}: starting", 0.0))
+                self._say(workload, "starting")
                 self._attempt(workload, partial(self._start, workload, servers, stack))
+            up: list[_Up] = []
+            for workload in tenants:
+                if (server := servers.get((workload.name, workload.policy))) is not None:
+                    self._attempt(workload, partial(self._prepare, workload, server, up))
             for number in range(ROUNDS):
                 order = self._rng("order", pair[0].workload.name, str(number))
-                for place in order.permutation(len(tenants)):
-                    self._visit(tenants[place], servers, number)
-
-    def _predict(self, workload: Workload) -> None:
-        for predictor in self._predictors.values():
-            self._sink.write(predictor(workload, self._profile[workload.policy]))
+                for place in order.permutation(len(up)):
+                    one = up[place]
+                    self._attempt(one.workload, partial(self._visit, one, number))
 
     def _start(
         self,
@@ -122,25 +155,58 @@ class PredictionRun:
             servers[workload.name, workload.policy] = server
             stack.push(started.pop_all())
 
-    def _visit(
-        self, workload: Workload, servers: Mapping[tuple[str, str], Server], number: int
-    ) -> None:
-        server = servers.get((workload.name, workload.policy))
-        windows = self._windows
-        self._announce(
-            Step(
-                f"{workload.name}, {workload.policy}: window {number + 1}",
-                windows.seconds_s + windows.warm_up_s,
-            )
-        )
-        if server is not None:
-            self._attempt(
-                workload,
-                lambda: self._sink.write(self._measure(workload, server, number)),
-            )
+    def _prepare(self, workload: Workload, server: Server, up: list[_Up]) -> None:
+        """See how fast the machine is, and write down every forecast."""
+        one = _Up(workload, server, self._profile[workload.policy])
+        for _ in range(TRIES):
+            self._say(workload, "asking each task alone")
+            now = speeds(workload, one.profile, self._subject_of, self._asker(server))
+            if gmean([speed.warm for speed in now.values()]) <= USABLE:
+                break
+            self._wait(workload, "the machine is much slower than when it was profiled")
+        self._sink.write([_anchor(workload, now)])
+        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, now))
+        up.append(one)
+        self._say(workload, "predicting")
+        for predictor in self._predictors.values():
+            self._attempt(workload, partial(self._predict, one, predictor))
 
-    def _measure(self, workload: Workload, server: Server, number: int) -> list[Line]:
-        windows = self._windows
+    def _predict(self, one: _Up, predictor: Predictor) -> None:
+        self._sink.write(predictor(one.workload, one.profile))
+
+    def _visit(self, one: _Up, number: int) -> None:
+        """One window, again where the machine has changed under it."""
+        for left in reversed(range(TRIES)):
+            self._say(
+                one.workload,
+                f"window {number + 1}",
+                self._windows.seconds_s + self._windows.warm_up_s if left == TRIES - 1 else 0.0,
+            )
+            lines = self._measure(one, number)
+            change = self._change(one)
+            steady = abs(change - 1.0) <= STEADY
+            if not steady:
+                self._sink.write([_unsteady(lines, change, kept=left == 0)])
+            if steady or left == 0:
+                self._sink.write(lines)
+                return
+            self._settle(one)
+
+    def _change(self, one: _Up) -> float:
+        """How many times slower the machine is now than when the mix was predicted."""
+        asker = self._asker(one.server)
+        ratios = warm_speeds(one.workload, one.profile, self._subject_of, asker)
+        return float(gmean(list(ratios.values())))
+
+    def _settle(self, one: _Up) -> None:
+        """Wait until the machine is as fast as it was, or patience is at its end."""
+        for _ in range(TRIES):
+            self._wait(one.workload, "the machine's speed has changed")
+            if abs(self._change(one) - 1.0) <= STEADY:
+                return
+
+    def _measure(self, one: _Up, number: int) -> list[Line]:
+        windows, workload, server = self._windows, one.workload, one.server
         before = {task.name: server.inference_time(task.name) for task in workload.tasks}
         horizon_s = windows.warm_up_s + windows.seconds_s
         plan = LoadPlan(
@@ -174,6 +240,16 @@ class PredictionRun:
         except (CotenantError, OSError, ValueError, ArithmeticError) as error:
             self._end_generator()  # a plan may still be under way in it
             self._sink.write([Failure(workload.name, workload.policy, str(error))])
+
+    def _say(self, workload: Workload, doing: str, seconds_s: float = 0.0) -> None:
+        self._announce(Step(f"{workload.name}, {workload.policy}: {doing}", seconds_s))
+
+    def _wait(self, workload: Workload, why: str) -> None:
+        self._say(workload, f"waiting, {why}")
+        time.sleep(self._windows.patience_s)
+
+    def _asker(self, server: Server) -> Asker:
+        return Asker(server, self._ready_generator(), self._windows.seed)
 
     def _ready_generator(self) -> LoadGenerator:
         if self._generator is None:
@@ -210,3 +286,39 @@ def described(mixes: Sequence[DrawnMix]) -> Iterator[dict[str, object]]:
                 for task in mix.workload.tasks
             ],
         }
+
+
+def _anchor(workload: Workload, now: Mapping[str, Speed]) -> Anchor:
+    return Anchor(
+        workload.name,
+        workload.policy,
+        calm={task: speed.calm for task, speed in now.items()},
+        warm={task: speed.warm for task, speed in now.items()},
+    )
+
+
+def _unsteady(lines: Sequence[Line], change: float, kept: bool) -> Unsteady:
+    [phase] = [one for one in lines if isinstance(one, Phase)]
+    latencies_s = {
+        task: [
+            one.latency_s
+            for one in lines
+            if isinstance(one, Observation)
+            and one.task == task
+            and one.scheduled_s >= phase.start_s
+            and one.outcome is Outcome.OK
+        ]
+        for task in phase.tasks
+    }
+    return Unsteady(
+        phase.scenario,
+        phase.policy,
+        phase.round,
+        change=change,
+        kept=kept,
+        figures={
+            task: measured(np.array(seen_s))._asdict()
+            for task, seen_s in latencies_s.items()
+            if seen_s
+        },
+    )

@@ -99,11 +99,29 @@ def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
         f"{format_bytes(machine['memory_bytes'])}, {machine['system']}."
     )
     yield "Versions: " + ", ".join(f"{name} {one}" for name, one in header["versions"].items())
+    yield _steadiness(summary["steadiness"])
     yield (
         f"Seed {header['seed']}; {summary['mixes']} of {summary['asked']} mixes, "
         f"{len(summary['rows'])} tasks; two windows of {header['seconds_s']:g} s each, after "
         f"{header['warm_up_s']:g} s of warm-up; {len(records.observations)} requests."
     )
+
+
+def _steadiness(found: Mapping[str, Any]) -> str:
+    slower = found["slower_than_profiled"]
+    if slower["median"] is None:
+        return "How fast the machine was before each mix is not known."
+    text = (
+        f"Before the mixes the machine took {slower['median']:.2f} times as long as when it was "
+        f"profiled (least {slower['least']:.2f}, most {slower['most']:.2f})."
+    )
+    if found["measured_again"] or found["kept_unsteady"]:
+        text += (
+            f" {found['measured_again']} windows were measured again, because its speed had "
+            f"changed over them by up to {found['largest_change']:.0%}; {found['kept_unsteady']} "
+            "count although it had."
+        )
+    return text
 
 
 def _bar(bar: Bar) -> str:
@@ -121,7 +139,10 @@ def _errors(title: str, errors: Mapping[str, Any]) -> Iterator[str]:
         strong = "**" if name == OWN else ""
         yield (f"| {strong}{name}{strong} | {cells} | {right} | {errors['false_fits_of'][name]} |")
     cells = " | ".join(_share(errors["repeatability_mape"][figure]) for figure in FIGURES)
-    yield f"| *the same mix measured again* | {cells} | | |"
+    same = _share(errors["verdict_repeatability"])
+    yield f"| *the same mix measured again* | {cells} | {same} | |"
+    yield ""
+    yield f"Of the tasks that {OWN} said fit, {_share(errors['fits_kept'])} did."
     yield ""
 
 
@@ -168,7 +189,10 @@ def _method() -> Iterator[str]:
     yield "## How to read this"
     yield ""
     yield (
-        "Every mix was predicted before it was measured. Latency is what the client sees, from "
+        "Every mix was predicted before it was measured. Just before, each of its tasks was asked "
+        "alone, and all predictors start from the profile at that speed; after each window they "
+        "were asked again, and a window over which that speed had changed by more than a tenth was "
+        "measured again, at most twice. Latency is what the client sees, from "
         "the time a request was due; quantiles are those of answered requests, pooled over both "
         "windows. The error of a figure is |predicted - measured| / measured, and the mean of "
         "that over all tasks stands in the table. The two windows of a mix draw arrivals of their "

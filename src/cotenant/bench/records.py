@@ -97,6 +97,31 @@ class Forecast(NamedTuple):
     method: str
 
 
+class Anchor(NamedTuple):
+    """What the tasks of a mix took alone before it was predicted, over what the profile says."""
+
+    scenario: str
+    policy: str
+    calm: dict[str, float]
+    """By task, with pauses."""
+    warm: dict[str, float]
+    """By task, back to back."""
+
+
+class Unsteady(NamedTuple):
+    """A window over which the machine's own speed changed."""
+
+    scenario: str
+    policy: str
+    round: int
+    change: float
+    """Time that the tasks take alone after it, over that before the forecast."""
+    kept: bool
+    """No steady window could be had: its requests count."""
+    figures: dict[str, dict[str, float]]
+    """By task: mean, p95 and p99 of its latencies in seconds."""
+
+
 class Failure(NamedTuple):
     """A part of a run that could not be done; the rest goes on without it."""
 
@@ -115,7 +140,7 @@ class Pause(NamedTuple):
     """From the flag until the device was free."""
 
 
-Line = Phase | Observation | Memory | Kill | Pause | Forecast | Failure
+Line = Phase | Observation | Memory | Kill | Pause | Forecast | Anchor | Unsteady | Failure
 _KINDS = {
     "phase": Phase,
     "request": Observation,
@@ -123,6 +148,8 @@ _KINDS = {
     "kill": Kill,
     "pause": Pause,
     "forecast": Forecast,
+    "anchor": Anchor,
+    "unsteady": Unsteady,
     "failure": Failure,
 }
 _NAMES = {noun: kind for kind, noun in _KINDS.items()}
@@ -139,6 +166,8 @@ class Records(NamedTuple):
     pauses: tuple[Pause, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
     failures: tuple[Failure, ...] = ()
+    anchors: tuple[Anchor, ...] = ()
+    unsteady: tuple[Unsteady, ...] = ()
 
 
 class RecordWriter:
@@ -204,6 +233,8 @@ def read_records(path: Path) -> Records:
         tuple(found[Pause]),
         tuple(found[Forecast]),
         tuple(found[Failure]),
+        tuple(found[Anchor]),
+        tuple(found[Unsteady]),
     )
 
 

@@ -46,6 +46,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Length of each of a mix's two windows.",
 )
 @click.option("--warm-up", type=click.FloatRange(0.0), default=1.5, show_default=True)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.0),
+    default=15.0,
+    show_default=True,
+    help="Seconds to wait before a machine that has changed is looked at again.",
+)
 @click.option("--policy", "policies", multiple=True, help="One or more; 'cotenant' if absent.")
 @click.option(
     "--profile", "profile_path", type=_FILE, help="Of the zoo, from an earlier run; else measured."
@@ -62,6 +69,7 @@ def prediction(
     seed: int | None,
     seconds: float,
     warm_up: float,
+    patience: float,
     policies: tuple[str, ...],
     profile_path: Path | None,
     models: tuple[str, ...],
@@ -73,7 +81,7 @@ def prediction(
     """
     console = Console()
     chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
-    windows = Windows(seconds, warm_up, 0 if seed is None else seed)
+    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with sigterm_interrupts(), _progress(console) as progress:

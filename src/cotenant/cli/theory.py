@@ -33,7 +33,7 @@ _SWAP_LOAD = 0.5
 @click.option(
     "--swap-requests",
     type=click.IntRange(0),
-    default=8_000,
+    default=32_000,
     show_default=True,
     help="For each pair and triple of the EdgeTPU table; 0 leaves them out.",
 )

@@ -1,0 +1,141 @@
+"""A profile and a server go in; the profile at the speed that the machine has now comes out.
+
+A shared machine is not always as fast as it was when it was profiled, and no predictor can know
+what its neighbours will do. So each task of a mix is asked alone just before the mix is predicted,
+and again after each window: a forecast starts from the speed of the day, and a window in which the
+speed has changed is seen for what it is. Nothing here looks at the latencies of the mix itself.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from cotenant.bench.front import ask_alone
+from cotenant.bench.load import LoadGenerator
+from cotenant.bench.servers import Server
+from cotenant.core.errors import ExecutionError
+from cotenant.core.task import Task
+from cotenant.core.workload import Workload
+from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
+
+SubjectOf = Callable[[Task, Workload], Subject]
+
+_CALM, _WARM = 12, 20
+"""Requests with pauses, and back to back."""
+_WARM_UP = 4
+_STRETCH = 4
+
+
+class Speed(NamedTuple):
+    """What a task takes alone, over what the profile says it takes."""
+
+    calm: float
+    """With pauses."""
+    warm: float
+    """Back to back."""
+
+
+class Asker(NamedTuple):
+    """Whom to ask, and by whom."""
+
+    server: Server
+    generator: LoadGenerator
+    seed: int
+
+
+def speeds(
+    workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
+) -> dict[str, Speed]:
+    """Ask every task alone, with pauses and back to back.
+
+    Raises:
+        ExecutionError: a task does not answer.
+    """
+    return {
+        task.name: Speed(
+            _took_s(task.name, known.service.mean_s + known.around(0.0), _CALM, True, asker),
+            _took_s(task.name, _warm_s(known), _WARM, False, asker),
+        )
+        for task, known in _known(workload, profile, subject_of)
+    }
+
+
+def warm_speeds(
+    workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
+) -> dict[str, float]:
+    """The same back to back only: quick enough for after each window."""
+    return {
+        task.name: _took_s(task.name, _warm_s(known), _WARM, False, asker)
+        for task, known in _known(workload, profile, subject_of)
+    }
+
+
+def anchored(
+    profile: Profile, workload: Workload, subject_of: SubjectOf, now: Mapping[str, Speed]
+) -> Profile:
+    """The profile with the times alone of these tasks as they are now.
+
+    What was measured of pairs are ratios, and stays.
+    """
+    by_subject = {subject_of(task, workload): now[task.name] for task in workload.tasks}
+    return profile.model_copy(
+        update={
+            "alone": tuple(
+                _at_speed(one, by_subject[one.subject]) if one.subject in by_subject else one
+                for one in profile.alone
+            )
+        }
+    )
+
+
+def _known(
+    workload: Workload, profile: Profile, subject_of: SubjectOf
+) -> Iterable[tuple[Task, Alone]]:
+    for task in workload.tasks:
+        yield task, profile.service_of(subject_of(task, workload), task)[0]
+
+
+def _warm_s(known: Alone) -> float:
+    return known.warm * known.service.mean_s + known.around(1.0)
+
+
+def _took_s(task: str, expected_s: float, requests: int, calm: bool, asker: Asker) -> float:
+    """Median of the means of short stretches, over what was expected."""
+    latencies_s = ask_alone(
+        task,
+        expected_s,
+        requests + _WARM_UP,
+        calm=calm,
+        server=asker.server,
+        generator=asker.generator,
+        seed=asker.seed,
+    )
+    if not latencies_s:
+        raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
+    # A machine that is much slower than expected has answered few.
+    kept_s = np.asarray(latencies_s)[min(_WARM_UP, len(latencies_s) // 2) :]
+    stretches = np.array_split(kept_s, max(1, kept_s.size // _STRETCH))
+    return float(np.median([one.mean() for one in stretches])) / expected_s
+
+
+def _at_speed(one: Alone, speed: Speed) -> Alone:
+    return one.model_copy(
+        update={
+            "service": _scaled(one.service, speed.calm),
+            "by_segment": tuple(_scaled(part, speed.calm) for part in one.by_segment),
+            "front_s": None if one.front_s is None else one.front_s * speed.calm,
+            "warm_front_s": None if one.warm_front_s is None else one.warm_front_s * speed.warm,
+            "warm": one.warm * speed.warm / speed.calm,
+        }
+    )
+
+
+def _scaled(time: ServiceTime, factor: float) -> ServiceTime:
+    return time.model_copy(
+        update={
+            "mean_s": time.mean_s * factor,
+            "second_moment_s2": time.second_moment_s2 * factor**2,
+            "quantiles_s": tuple(one * factor for one in time.quantiles_s),
+        }
+    )
