@@ -112,8 +112,9 @@ class Fake:
                 if self.requests >= options.stall_on and not self.stalled:
                     self.stalled = True
                     time.sleep(options.stall_s)  # noqa: ASYNC251 - the stall is the point
-                slow = options.slow_on <= self.requests < options.slow_until
-                await asyncio.sleep(options.service_s * (1.4 if slow else 1.0))
+                slower = 1.4 if self.requests >= options.slow_on else 1.0
+                slower *= (1.0 + options.drift) ** self.requests
+                await asyncio.sleep(options.service_s * slower)
         finally:
             self.inside -= 1
         return 200, b'{"model_name": "%s", "outputs": []}' % model.encode()
@@ -132,7 +133,7 @@ async def run() -> None:
     parser.add_argument("--stall-on", type=int, default=10**9)
     parser.add_argument("--stall-s", type=float, default=0.5)
     parser.add_argument("--slow-on", type=int, default=10**9)
-    parser.add_argument("--slow-until", type=int, default=10**9)
+    parser.add_argument("--drift", type=float, default=0.0)
     parser.add_argument("--drop-every", type=int, default=0)
     parser.add_argument("--refuse-above", type=int, default=0)
     parser.add_argument("--lanes", action="store_true")

@@ -51,6 +51,18 @@ def test_best_effort_gets_exactly_what_critical_work_leaves(workload):
     assert det["dropped"] == ocr["dropped"] == 0
 
 
+def test_a_workload_that_asks_for_too_much_is_told_so(tmp_path):
+    path = tmp_path / "workload.yaml"
+    path.write_text(WORKLOAD.replace("{kind: closed-loop}", "{kind: poisson, rate: 30/s}"))
+    result = invoke(path, *SERVICES, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["overloaded"] == ["cpu"]
+    assert "more is asked for than can be served" in result.stderr
+    calm = invoke(path, "--service", "det=8ms", "--service", "ocr=10ms", "--json")
+    assert json.loads(calm.stdout)["overloaded"] == []
+    assert "more is asked for" not in calm.stderr
+
+
 def test_one_after_the_other_critical_work_waits(workload):
     result = invoke(workload, *SERVICES, "--policy", "sequential", "--json")
     det = json.loads(result.stdout)["tasks"]["det"]

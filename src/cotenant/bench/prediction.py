@@ -6,8 +6,9 @@ first, for the speed of the machine today (`bench/anchor.py`); all forecasts of 
 before its first window. The two windows of a mix draw arrivals of their own, as two days of one
 deployment would: how far they differ is what nobody can predict.
 
-After each window every task is asked alone again. A window in which the machine's own speed has
-changed is written down as unsteady and measured again, a few times at most.
+After each window every task is asked alone again. If the machine's own speed has changed, the
+window is written down as unsteady, and the mix is predicted and measured again from the start, a
+few times at most.
 
 A mix that fails (a server that does not start, a generator that dies) is written down as a
 failure, and the rest goes on.
@@ -48,9 +49,7 @@ from cotenant.profiling.subject import subject_of as real_subject_of
 ROUNDS = 2
 UP_AT_A_TIME = 2
 TRIES = 3
-"""Of each window, and of each look at a machine that is much slower than when it was profiled."""
-STEADY = 0.1
-"""How far the machine's speed may change over a window, as a fraction."""
+"""Of each mix, and of each look at a machine that is much slower than when it was profiled."""
 USABLE = 1.25
 """How many times slower than when it was profiled the machine may be; past that it lacks a core."""
 _DRAIN_S = 30.0
@@ -64,6 +63,8 @@ class Windows(NamedTuple):
     seed: int
     patience_s: float = 15.0
     """How long to wait before the machine is looked at again."""
+    steady: float = 0.1
+    """How far the machine's speed may change over a window, as a fraction."""
 
 
 class Step(NamedTuple):
@@ -80,6 +81,15 @@ class _Up(NamedTuple):
     workload: Workload
     server: Server
     profile: Profile
+
+
+class _Window(NamedTuple):
+    """What was measured, and what the machine did meanwhile."""
+
+    lines: Sequence[Line]
+    change: float
+    """Time that the tasks take alone after it, over that before the forecast."""
+    steady: bool
 
 
 class PredictionRun:
@@ -131,15 +141,16 @@ class PredictionRun:
             for workload in tenants:
                 self._say(workload, "starting")
                 self._attempt(workload, partial(self._start, workload, servers, stack))
-            up: list[_Up] = []
-            for workload in tenants:
-                if (server := servers.get((workload.name, workload.policy))) is not None:
-                    self._attempt(workload, partial(self._prepare, workload, server, up))
-            for number in range(ROUNDS):
-                order = self._rng("order", pair[0].workload.name, str(number))
-                for place in order.permutation(len(up)):
-                    one = up[place]
-                    self._attempt(one.workload, partial(self._visit, one, number))
+            left = [
+                _Up(one, servers[one.name, one.policy], self._profile[one.policy])
+                for one in tenants
+                if (one.name, one.policy) in servers
+            ]
+            for one in left:
+                # A server's first answers are slower than those that follow.
+                self._attempt(one.workload, partial(self._ask_warm, one))
+            for last in (number == TRIES - 1 for number in range(TRIES)):
+                left = self._visit(left, last)
 
     def _start(
         self,
@@ -155,18 +166,53 @@ class PredictionRun:
             servers[workload.name, workload.policy] = server
             stack.push(started.pop_all())
 
-    def _prepare(self, workload: Workload, server: Server, up: list[_Up]) -> None:
+    def _visit(self, up: Sequence[_Up], last: bool) -> list[_Up]:
+        """Predict and measure once; returns those under which the machine has changed.
+
+        Args:
+            last: what was measured counts, whatever the machine did.
+        """
+        ready: list[_Up] = []
+        for one in up:
+            self._attempt(one.workload, partial(self._prepare, one, ready))
+        windows: dict[str, list[_Window]] = {_key(one): [] for one in ready}
+        for number in range(ROUNDS):
+            order = self._rng("order", str(number), *sorted(windows))
+            for place in order.permutation(len(ready)):
+                one = ready[place]
+                seen = windows[_key(one)]
+                if last or all(window.steady for window in seen):
+                    self._attempt(one.workload, partial(self._add_window, one, number, seen))
+        again = []
+        for one in ready:
+            seen = windows[_key(one)]
+            steady = all(window.steady for window in seen)
+            self._sink.write(
+                [
+                    _unsteady(window, kept=last)
+                    for window in seen
+                    if not steady and (not last or not window.steady)
+                ]
+            )
+            if steady or last:
+                self._sink.write([line for window in seen for line in window.lines])
+            else:
+                again.append(one._replace(profile=self._profile[one.workload.policy]))
+        return again
+
+    def _prepare(self, one: _Up, ready: list[_Up]) -> None:
         """See how fast the machine is, and write down every forecast."""
-        one = _Up(workload, server, self._profile[workload.policy])
+        workload = one.workload
         for _ in range(TRIES):
             self._say(workload, "asking each task alone")
-            now = speeds(workload, one.profile, self._subject_of, self._asker(server))
+            now = speeds(workload, one.profile, self._subject_of, self._asker(one.server))
             if gmean([speed.warm for speed in now.values()]) <= USABLE:
                 break
-            self._wait(workload, "the machine is much slower than when it was profiled")
+            self._say(workload, "waiting, the machine is much slower than when it was profiled")
+            time.sleep(self._windows.patience_s)
         self._sink.write([_anchor(workload, now)])
         one = one._replace(profile=anchored(one.profile, workload, self._subject_of, now))
-        up.append(one)
+        ready.append(one)
         self._say(workload, "predicting")
         for predictor in self._predictors.values():
             self._attempt(workload, partial(self._predict, one, predictor))
@@ -174,36 +220,18 @@ class PredictionRun:
     def _predict(self, one: _Up, predictor: Predictor) -> None:
         self._sink.write(predictor(one.workload, one.profile))
 
-    def _visit(self, one: _Up, number: int) -> None:
-        """One window, again where the machine has changed under it."""
-        for left in reversed(range(TRIES)):
-            self._say(
-                one.workload,
-                f"window {number + 1}",
-                self._windows.seconds_s + self._windows.warm_up_s if left == TRIES - 1 else 0.0,
-            )
-            lines = self._measure(one, number)
-            change = self._change(one)
-            steady = abs(change - 1.0) <= STEADY
-            if not steady:
-                self._sink.write([_unsteady(lines, change, kept=left == 0)])
-            if steady or left == 0:
-                self._sink.write(lines)
-                return
-            self._settle(one)
+    def _add_window(self, one: _Up, number: int, seen: list[_Window]) -> None:
+        self._say(
+            one.workload,
+            f"window {number + 1}",
+            self._windows.seconds_s + self._windows.warm_up_s,
+        )
+        lines = self._measure(one, number)
+        change = float(gmean(list(self._ask_warm(one).values())))
+        seen.append(_Window(lines, change, abs(change - 1.0) <= self._windows.steady))
 
-    def _change(self, one: _Up) -> float:
-        """How many times slower the machine is now than when the mix was predicted."""
-        asker = self._asker(one.server)
-        ratios = warm_speeds(one.workload, one.profile, self._subject_of, asker)
-        return float(gmean(list(ratios.values())))
-
-    def _settle(self, one: _Up) -> None:
-        """Wait until the machine is as fast as it was, or patience is at its end."""
-        for _ in range(TRIES):
-            self._wait(one.workload, "the machine's speed has changed")
-            if abs(self._change(one) - 1.0) <= STEADY:
-                return
+    def _ask_warm(self, one: _Up) -> dict[str, float]:
+        return warm_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
 
     def _measure(self, one: _Up, number: int) -> list[Line]:
         windows, workload, server = self._windows, one.workload, one.server
@@ -234,7 +262,7 @@ class PredictionRun:
         )
         return [phase, *(Observation(*place, **seen._asdict()) for seen in driven.seen)]
 
-    def _attempt(self, workload: Workload, action: Callable[[], None]) -> None:
+    def _attempt(self, workload: Workload, action: Callable[[], object]) -> None:
         try:
             action()
         except (CotenantError, OSError, ValueError, ArithmeticError) as error:
@@ -243,10 +271,6 @@ class PredictionRun:
 
     def _say(self, workload: Workload, doing: str, seconds_s: float = 0.0) -> None:
         self._announce(Step(f"{workload.name}, {workload.policy}: {doing}", seconds_s))
-
-    def _wait(self, workload: Workload, why: str) -> None:
-        self._say(workload, f"waiting, {why}")
-        time.sleep(self._windows.patience_s)
 
     def _asker(self, server: Server) -> Asker:
         return Asker(server, self._ready_generator(), self._windows.seed)
@@ -297,12 +321,16 @@ def _anchor(workload: Workload, now: Mapping[str, Speed]) -> Anchor:
     )
 
 
-def _unsteady(lines: Sequence[Line], change: float, kept: bool) -> Unsteady:
-    [phase] = [one for one in lines if isinstance(one, Phase)]
+def _key(one: _Up) -> str:
+    return f"{one.workload.name}, {one.workload.policy}"
+
+
+def _unsteady(window: _Window, kept: bool) -> Unsteady:
+    [phase] = [one for one in window.lines if isinstance(one, Phase)]
     latencies_s = {
         task: [
             one.latency_s
-            for one in lines
+            for one in window.lines
             if isinstance(one, Observation)
             and one.task == task
             and one.scheduled_s >= phase.start_s
@@ -314,7 +342,7 @@ def _unsteady(lines: Sequence[Line], change: float, kept: bool) -> Unsteady:
         phase.scenario,
         phase.policy,
         phase.round,
-        change=change,
+        change=window.change,
         kept=kept,
         figures={
             task: measured(np.array(seen_s))._asdict()

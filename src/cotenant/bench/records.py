@@ -109,7 +109,10 @@ class Anchor(NamedTuple):
 
 
 class Unsteady(NamedTuple):
-    """A window over which the machine's own speed changed."""
+    """A window of a mix that was measured again, or should have been.
+
+    The machine's own speed changed over it, or over another window of the same try.
+    """
 
     scenario: str
     policy: str

@@ -142,13 +142,14 @@ def _run(
         "warm_up_s": windows.warm_up_s,
         "mixes": list(described(mixes)),
     }
-    bar = progress.add_task("mixes", total=total_seconds_s(len(mixes), len(policies), windows))
+    total_s = total_seconds_s(len(mixes), len(policies), windows)
+    bar = progress.add_task("mixes", total=total_s)
     past_s = 0.0
 
     def announce(step: Step) -> None:
         nonlocal past_s
-        progress.update(bar, description=step.doing, completed=past_s)
-        past_s += step.seconds_s
+        progress.update(bar, description=step.doing, completed=min(past_s, total_s))
+        past_s += step.seconds_s  # past the total where mixes are measured again
         _say(progress, step.doing)
 
     with RecordWriter(out / RECORDS, header) as writer:
@@ -159,7 +160,7 @@ def _run(
         except KeyboardInterrupt:
             progress.console.print("stopped; the report covers the windows that had ended")
             return False
-    progress.update(bar, description="done", completed=past_s)
+    progress.update(bar, description="done", completed=total_s)
     return True
 
 

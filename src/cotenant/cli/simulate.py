@@ -14,6 +14,7 @@ from cotenant.cli import forecast
 from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.core.hardware import Capability, Component, allowed_cores
+from cotenant.core.task import ClosedLoop
 from cotenant.core.units import format_duration, parse_duration
 from cotenant.core.workload import Workload, load_workload
 from cotenant.policy import POLICIES, policy_by_name
@@ -27,6 +28,8 @@ from cotenant.runtime.simulate import Scene, Simulated
 from cotenant.runtime.simulate import simulate as run_simulation
 from cotenant.runtime.tally import Figures, Tally
 
+_FULL = 0.99
+"""Utilization from which on queues are taken to grow without end."""
 _CAPABILITIES = [level.name.lower() for level in Capability]
 
 
@@ -102,8 +105,17 @@ def simulate(
         f"{requests} requests in {format_duration(took_s)}: {requests / took_s:.0f} a second",
         err=True,
     )
+    full = _overloaded(workload, ended)
+    if full:
+        click.echo(
+            f"{', '.join(full)}: more is asked for than can be served, so queues grow for as long "
+            "as requests come, and latencies tell of the length of this run; lower the rates, or "
+            "see 'cotenant capacity' for how much fits",
+            err=True,
+        )
     if as_json:
-        click.echo(json.dumps(_document(workload.policy, seed, ended, figures), indent=2))
+        document = _document(workload.policy, seed, ended, figures)
+        click.echo(json.dumps(document | {"overloaded": list(full)}, indent=2))
         return
     table = _table(workload, ended, figures)
     table.title = f"{workload.policy}: {ended.requests} requests in {format_duration(ended.span_s)}"
@@ -182,6 +194,19 @@ def _watched(
             warmup=requests // 10,
             progress=lambda arrived: progress.update(bar, completed=arrived),
         )
+
+
+def _overloaded(workload: Workload, ended: Simulated) -> tuple[str, ...]:
+    """Components that never rest though no closed loop keeps them busy."""
+    default = workload.components[0].name if workload.components else "cpu"
+    busy: dict[str, float] = {}
+    looped = set()
+    for task in workload.tasks:
+        name = task.component or default
+        busy[name] = busy.get(name, 0.0) + ended.utilization[task.name]
+        if isinstance(task.arrivals, ClosedLoop):
+            looped.add(name)
+    return tuple(name for name, share in busy.items() if share >= _FULL and name not in looped)
 
 
 def _document(
