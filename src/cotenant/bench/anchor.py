@@ -21,10 +21,12 @@ from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
 
-_CALM, _WARM = 12, 20
-"""Requests with pauses, and back to back."""
+_CALM, _WARM = 16, 24
+"""Requests with pauses, and back to back: these at least."""
+_WARM_S = 0.8
+"""How long to ask back to back, at least."""
 _WARM_UP = 4
-_STRETCH = 4
+_STRETCHES = 6
 
 
 class Speed(NamedTuple):
@@ -55,7 +57,7 @@ def speeds(
     return {
         task.name: Speed(
             _took_s(task.name, known.service.mean_s + known.around(0.0), _CALM, True, asker),
-            _took_s(task.name, _warm_s(known), _WARM, False, asker),
+            _back_to_back(task.name, known, asker),
         )
         for task, known in _known(workload, profile, subject_of)
     }
@@ -66,7 +68,7 @@ def warm_speeds(
 ) -> dict[str, float]:
     """The same back to back only: quick enough for after each window."""
     return {
-        task.name: _took_s(task.name, _warm_s(known), _WARM, False, asker)
+        task.name: _back_to_back(task.name, known, asker)
         for task, known in _known(workload, profile, subject_of)
     }
 
@@ -96,8 +98,9 @@ def _known(
         yield task, profile.service_of(subject_of(task, workload), task)[0]
 
 
-def _warm_s(known: Alone) -> float:
-    return known.warm * known.service.mean_s + known.around(1.0)
+def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
+    expected_s = known.warm * known.service.mean_s + known.around(1.0)
+    return _took_s(task, expected_s, max(_WARM, int(_WARM_S / expected_s)), False, asker)
 
 
 def _took_s(task: str, expected_s: float, requests: int, calm: bool, asker: Asker) -> float:
@@ -115,7 +118,7 @@ def _took_s(task: str, expected_s: float, requests: int, calm: bool, asker: Aske
         raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
     # A machine that is much slower than expected has answered few.
     kept_s = np.asarray(latencies_s)[min(_WARM_UP, len(latencies_s) // 2) :]
-    stretches = np.array_split(kept_s, max(1, kept_s.size // _STRETCH))
+    stretches = np.array_split(kept_s, min(_STRETCHES, kept_s.size))
     return float(np.median([one.mean() for one in stretches])) / expected_s
 
 
