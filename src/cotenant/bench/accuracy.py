@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import gmean
 
 from cotenant.bench.figures import Round, Sample, Samples, samples_by_key
 from cotenant.bench.predictors import OWN
@@ -161,7 +160,7 @@ def _attained(sample: Sample, one: Round) -> float | None:
 
 def _steadiness(records: Records) -> dict[str, Any]:
     """What the machine itself did: its speed before each mix, and the windows that it spoilt."""
-    speeds = [float(gmean(list(one.warm.values()))) for one in records.anchors if one.warm]
+    speeds = [float(np.median(list(one.warm.values()))) for one in records.anchors if one.warm]
     changes = [abs(one.change - 1.0) for one in records.unsteady]
     return {
         "slower_than_profiled": {

@@ -21,12 +21,14 @@ from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
 
-_CALM, _WARM = 16, 24
-"""Requests with pauses, and back to back: these at least."""
-_WARM_S = 0.8
+_PASSES = 3
+"""Over all tasks: what disturbs the machine for a second spoils one look of three."""
+_CALM, _WARM = 8, 16
+"""Requests of a look, with pauses and back to back: of these at least so many."""
+_WARM_S = 0.5
 """How long to ask back to back, at least."""
-_WARM_UP = 4
-_STRETCHES = 6
+_WARM_UP = 3
+_STRETCHES = 5
 
 
 class Speed(NamedTuple):
@@ -54,12 +56,15 @@ def speeds(
     Raises:
         ExecutionError: a task does not answer.
     """
+    known = tuple(_known(workload, profile, subject_of))
+    seen: dict[str, list[Speed]] = {task.name: [] for task, _ in known}
+    for _ in range(_PASSES):
+        for task, one in known:
+            calm = _took(task.name, one.service.mean_s + one.around(0.0), _CALM, True, asker)
+            seen[task.name].append(Speed(calm, _back_to_back(task.name, one, asker)))
     return {
-        task.name: Speed(
-            _took_s(task.name, known.service.mean_s + known.around(0.0), _CALM, True, asker),
-            _back_to_back(task.name, known, asker),
-        )
-        for task, known in _known(workload, profile, subject_of)
+        task: Speed(*(float(np.median(pace)) for pace in zip(*passes, strict=True)))
+        for task, passes in seen.items()
     }
 
 
@@ -100,10 +105,10 @@ def _known(
 
 def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
     expected_s = known.warm * known.service.mean_s + known.around(1.0)
-    return _took_s(task, expected_s, max(_WARM, int(_WARM_S / expected_s)), False, asker)
+    return _took(task, expected_s, max(_WARM, int(_WARM_S / expected_s)), False, asker)
 
 
-def _took_s(task: str, expected_s: float, requests: int, calm: bool, asker: Asker) -> float:
+def _took(task: str, expected_s: float, requests: int, calm: bool, asker: Asker) -> float:
     """Median of the means of short stretches, over what was expected."""
     latencies_s = ask_alone(
         task,

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import gmean
 
 from cotenant.bench.accuracy import measured
 from cotenant.bench.anchor import (
@@ -206,7 +205,7 @@ class PredictionRun:
         for _ in range(TRIES):
             self._say(workload, "asking each task alone")
             now = speeds(workload, one.profile, self._subject_of, self._asker(one.server))
-            if gmean([speed.warm for speed in now.values()]) <= USABLE:
+            if np.median([speed.warm for speed in now.values()]) <= USABLE:
                 break
             self._say(workload, "waiting, the machine is much slower than when it was profiled")
             time.sleep(self._windows.patience_s)
@@ -227,7 +226,7 @@ class PredictionRun:
             self._windows.seconds_s + self._windows.warm_up_s,
         )
         lines = self._measure(one, number)
-        change = float(gmean(list(self._ask_warm(one).values())))
+        change = float(np.median(list(self._ask_warm(one).values())))
         seen.append(_Window(lines, change, abs(change - 1.0) <= self._windows.steady))
 
     def _ask_warm(self, one: _Up) -> dict[str, float]:
