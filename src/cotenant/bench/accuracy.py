@@ -3,7 +3,8 @@
 A row is one task of one mix under one policy. Measured figures pool the requests that were due
 in both windows; the error is |predicted - measured| / measured, and every row counts alike.
 Repeatability is the same error with the first window standing in for the prediction of the
-second: what is left of it no predictor can remove.
+second: what is left of it no predictor can remove. It is told twice, of the windows that count
+and of the first two that were measured of each mix.
 
 A verdict is right if the task was said to fit and met its SLO at its quantile, or was said not
 to fit and did not. A false fit is one that was said to fit and attained less than 0.9 times
@@ -51,6 +52,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "asked": len(header["mixes"]),
         **_errors(rows),
         "steadiness": _steadiness(records),
+        "repeatability_mape_first_two": _first_two(records, rows),
         "policies": {
             policy: _errors([row for row in rows if row["policy"] == policy]) for policy in policies
         },
@@ -161,17 +163,38 @@ def _attained(sample: Sample, one: Round) -> float | None:
 def _steadiness(records: Records) -> dict[str, Any]:
     """What the machine itself did: its speed before each mix, and the windows that it spoilt."""
     speeds = [float(np.median(list(one.warm.values()))) for one in records.anchors if one.warm]
-    changes = [abs(one.change - 1.0) for one in records.unsteady]
     return {
         "slower_than_profiled": {
             "least": min(speeds, default=None),
             "median": float(np.median(speeds)) if speeds else None,
             "most": max(speeds, default=None),
         },
-        "measured_again": sum(not one.kept for one in records.unsteady),
+        "windows": len(records.phases) + sum(not one.kept for one in records.unsteady),
+        "left_out": sum(not one.kept for one in records.unsteady),
         "kept_unsteady": sum(one.kept for one in records.unsteady),
-        "largest_change": max(changes, default=None),
     }
+
+
+def _first_two(records: Records, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Repeatability of the first two windows of each mix, whether they count or not."""
+    phases = {(one.scenario, one.policy, one.round): one.start_s for one in records.phases}
+    windows: dict[tuple[str, str], dict[float, Mapping[str, Mapping[str, float]]]] = {}
+    for one in records.unsteady:
+        windows.setdefault((one.scenario, one.policy), {})[one.start_s] = one.figures
+    for row in rows:
+        place = (row["mix"], row["policy"])
+        starts_s = sorted(start_s for key, start_s in phases.items() if key[:2] == place)
+        for start_s, figures in zip(starts_s, row["windows"], strict=False):
+            known = windows.setdefault(place, {}).get(start_s, {})
+            windows[place][start_s] = {**known, row["task"]: figures}
+    errors: dict[str, list[float]] = {figure: [] for figure in FIGURES}
+    for seen in windows.values():
+        first, second = ([seen[start_s] for start_s in sorted(seen)] + [{}, {}])[:2]
+        for task in first.keys() & second.keys():
+            for figure, values in errors.items():
+                then, now = first[task][figure], second[task][figure]
+                values.append(abs(then - now) / now)
+    return {figure: float(np.mean(values)) if values else None for figure, values in errors.items()}
 
 
 def _verdict_repeatability(rows: Iterable[Mapping[str, Any]]) -> float | None:

@@ -6,15 +6,20 @@ first, for the speed of the machine today (`bench/anchor.py`); all forecasts of 
 before its first window. The two windows of a mix draw arrivals of their own, as two days of one
 deployment would: how far they differ is what nobody can predict.
 
-After each window every task is asked alone again. If the machine's own speed has changed, the
-window is written down as unsteady, and the mix is predicted and measured again from the start, a
-few times at most.
+A machine that others share changes under a measurement, and what is to be judged is the forecast.
+So a mix is measured until two of its windows were measured on the same machine, which two things
+have to say: every task, asked alone again after each window, takes as long as before the forecast;
+and the mean service times of the two windows are alike. (Triton's perf_analyzer, too, measures
+until windows agree.) If four windows have brought no two such, the mix is asked, predicted and
+measured again from the start; the third time the two windows that are most alike count. Windows
+that do not count are written down as unsteady, with their figures.
 
 A mix that fails (a server that does not start, a generator that dies) is written down as a
 failure, and the rest goes on.
 """
 
 import contextlib
+import itertools
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +51,9 @@ from cotenant.profiling.profile import Profile
 from cotenant.profiling.subject import subject_of as real_subject_of
 
 ROUNDS = 2
+"""Windows of a mix that count."""
+MOST_WINDOWS = 4
+"""Of a try."""
 UP_AT_A_TIME = 2
 TRIES = 3
 """Of each mix, and of each look at a machine that is much slower than when it was profiled."""
@@ -63,7 +71,9 @@ class Windows(NamedTuple):
     patience_s: float = 15.0
     """How long to wait before the machine is looked at again."""
     steady: float = 0.1
-    """How far the machine's speed may change over a window, as a fraction."""
+    """How far the machine's speed may change from the forecast to a window's end, as a fraction."""
+    alike: float = 0.08
+    """How far the service times in two windows may differ, as a fraction."""
 
 
 class Step(NamedTuple):
@@ -88,7 +98,34 @@ class _Window(NamedTuple):
     lines: Sequence[Line]
     change: float
     """Time that the tasks take alone after it, over that before the forecast."""
-    steady: bool
+
+    @property
+    def phase(self) -> Phase:
+        [phase] = [one for one in self.lines if isinstance(one, Phase)]
+        return phase
+
+    @property
+    def service_s(self) -> Mapping[str, float]:
+        """Mean time inside of each model, and at the client where the server keeps no count."""
+        phase = self.phase
+        return {
+            task: phase.service_s.get(task, float(np.mean(seen_s)))
+            for task, seen_s in self.latencies_s.items()
+        }
+
+    @property
+    def latencies_s(self) -> Mapping[str, Sequence[float]]:
+        """Of the answers to what was due in the window, by task; tasks without any are left out."""
+        start_s = self.phase.start_s
+        found: dict[str, list[float]] = {}
+        for one in self.lines:
+            if (
+                isinstance(one, Observation)
+                and one.scheduled_s >= start_s
+                and one.outcome is Outcome.OK
+            ):
+                found.setdefault(one.task, []).append(one.latency_s)
+        return found
 
 
 class PredictionRun:
@@ -174,27 +211,29 @@ class PredictionRun:
         ready: list[_Up] = []
         for one in up:
             self._attempt(one.workload, partial(self._prepare, one, ready))
-        windows: dict[str, list[_Window]] = {_key(one): [] for one in ready}
-        for number in range(ROUNDS):
-            order = self._rng("order", str(number), *sorted(windows))
-            for place in order.permutation(len(ready)):
-                one = ready[place]
-                seen = windows[_key(one)]
-                if last or all(window.steady for window in seen):
-                    self._attempt(one.workload, partial(self._add_window, one, number, seen))
+        seen: dict[str, list[_Window]] = {_key(one): [] for one in ready}
+        for number in range(MOST_WINDOWS):
+            left = [one for one in ready if _agreeing(seen[_key(one)], self._windows) is None]
+            order = self._rng("order", str(number), *sorted(seen))
+            for place in order.permutation(len(left)):
+                one = left[place]
+                self._attempt(one.workload, partial(self._add_window, one, number, seen[_key(one)]))
         again = []
         for one in ready:
-            seen = windows[_key(one)]
-            steady = all(window.steady for window in seen)
+            windows = seen[_key(one)]
+            kept = _agreeing(windows, self._windows)
+            settled = kept is not None
+            if kept is None and last:
+                kept = _closest(windows)
             self._sink.write(
                 [
-                    _unsteady(window, kept=last)
-                    for window in seen
-                    if not steady and (not last or not window.steady)
+                    _unsteady(window, kept=kept is not None and window in kept)
+                    for window in windows
+                    if not settled or kept is None or window not in kept
                 ]
             )
-            if steady or last:
-                self._sink.write([line for window in seen for line in window.lines])
+            if kept is not None:
+                self._sink.write([line for window in kept for line in window.lines])
             else:
                 again.append(one._replace(profile=self._profile[one.workload.policy]))
         return again
@@ -227,7 +266,7 @@ class PredictionRun:
         )
         lines = self._measure(one, number)
         change = float(np.median(list(self._ask_warm(one).values())))
-        seen.append(_Window(lines, change, abs(change - 1.0) <= self._windows.steady))
+        seen.append(_Window(lines, change))
 
     def _ask_warm(self, one: _Up) -> dict[str, float]:
         return warm_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
@@ -324,28 +363,39 @@ def _key(one: _Up) -> str:
     return f"{one.workload.name}, {one.workload.policy}"
 
 
+def _difference(one: _Window, other: _Window) -> float:
+    """How far their service times differ: the geometric mean over tasks of the ratios, less 1."""
+    first_s, second_s = one.service_s, other.service_s
+    ratios = [second_s[task] / first_s[task] for task in first_s if task in second_s]
+    return abs(float(np.expm1(np.mean(np.log(ratios))))) if ratios else np.inf
+
+
+def _closest(windows: Sequence[_Window]) -> tuple[_Window, ...]:
+    """The two windows that differ least."""
+    pairs = itertools.combinations(windows, ROUNDS)
+    return min(pairs, key=lambda pair: _difference(*pair), default=tuple(windows))
+
+
+def _agreeing(windows: Sequence[_Window], limits: Windows) -> tuple[_Window, ...] | None:
+    """Two windows under the machine of the forecast that say the same of it."""
+    steady = [one for one in windows if abs(one.change - 1.0) <= limits.steady]
+    if len(steady) < ROUNDS:
+        return None
+    pair = _closest(steady)
+    return pair if _difference(*pair) <= limits.alike else None
+
+
 def _unsteady(window: _Window, kept: bool) -> Unsteady:
-    [phase] = [one for one in window.lines if isinstance(one, Phase)]
-    latencies_s = {
-        task: [
-            one.latency_s
-            for one in window.lines
-            if isinstance(one, Observation)
-            and one.task == task
-            and one.scheduled_s >= phase.start_s
-            and one.outcome is Outcome.OK
-        ]
-        for task in phase.tasks
-    }
+    phase = window.phase
     return Unsteady(
         phase.scenario,
         phase.policy,
         phase.round,
+        start_s=phase.start_s,
         change=window.change,
         kept=kept,
         figures={
             task: measured(np.array(seen_s))._asdict()
-            for task, seen_s in latencies_s.items()
-            if seen_s
+            for task, seen_s in window.latencies_s.items()
         },
     )

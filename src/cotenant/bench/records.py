@@ -109,18 +109,16 @@ class Anchor(NamedTuple):
 
 
 class Unsteady(NamedTuple):
-    """A window of a mix that was measured again, or should have been.
-
-    The machine's own speed changed over it, or over another window of the same try.
-    """
+    """A window of a mix that no other one agreed with, so that the mix was measured again."""
 
     scenario: str
     policy: str
     round: int
+    start_s: float
     change: float
     """Time that the tasks take alone after it, over that before the forecast."""
     kept: bool
-    """No steady window could be had: its requests count."""
+    """No two windows that agree could be had: its requests count."""
     figures: dict[str, dict[str, float]]
     """By task: mean, p95 and p99 of its latencies in seconds."""
 
