@@ -53,6 +53,20 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Seconds to wait before a machine that has changed is looked at again.",
 )
+@click.option(
+    "--steady",
+    type=click.FloatRange(0.0),
+    default=0.1,
+    show_default=True,
+    help="How far the machine's speed may change over a window, as a fraction.",
+)
+@click.option(
+    "--alike",
+    type=click.FloatRange(0.0),
+    default=0.08,
+    show_default=True,
+    help="How far service times may differ between the two windows of a mix, as a fraction.",
+)
 @click.option("--policy", "policies", multiple=True, help="One or more; 'cotenant' if absent.")
 @click.option(
     "--profile", "profile_path", type=_FILE, help="Of the zoo, from an earlier run; else measured."
@@ -70,6 +84,8 @@ def prediction(
     seconds: float,
     warm_up: float,
     patience: float,
+    steady: float,
+    alike: float,
     policies: tuple[str, ...],
     profile_path: Path | None,
     models: tuple[str, ...],
@@ -77,11 +93,12 @@ def prediction(
 ) -> None:
     """Predict random mixes, then measure them, and compare.
 
-    A profile is measured first unless one is given. Leave the machine alone meanwhile.
+    A profile is measured first unless one is given. Leave the machine alone meanwhile: a mix is
+    measured until two windows agree on how fast the machine was, so noise costs time.
     """
     console = Console()
     chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
-    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience)
+    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, steady, alike)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with sigterm_interrupts(), _progress(console) as progress:
