@@ -68,8 +68,9 @@ def run(*arguments):
 def test_one_mix_is_predicted_then_measured_then_reported(profile, tmp_path):
     out = tmp_path / "out"
     models = [part for name in MODELS for part in ("--model", name)]
-    result = run("--out", out, "--profile", profile, "--mixes", 1, "--seconds", 1.0,
-                 "--warm-up", 0.2, "--patience", 0, "--steady", 9, "--alike", 9, *models)  # fmt: skip
+    short = ("--seconds", 1.0, "--warm-up", 0.2)
+    whatever = ("--patience", 0, "--steady", 9, "--alike", 9)  # the machine does: tests share it
+    result = run("--out", out, "--profile", profile, "--mixes", 1, *short, *whatever, *models)
     assert result.exit_code == 0, result.output
     kinds = [orjson.loads(line)["kind"] for line in (out / RECORDS).read_bytes().splitlines()]
     assert kinds.count("phase") == 2
