@@ -11,7 +11,8 @@ from cotenant.bench.report import REPORT, SUMMARY
 from cotenant.bench.suite_report import FRONTIER
 from cotenant.cli.bench import bench
 from cotenant.core.errors import DeviceError
-from cotenant.device.opencl.find import find_devices
+from cotenant.device.elastic.find import find_devices
+from cotenant.device.opencl.kind import OPENCL
 
 
 def called(*arguments: str | Path) -> Result:
@@ -88,6 +89,6 @@ def test_workloads_without_bundles_are_skipped_and_named(tmp_path: Path) -> None
 
 def opencl_there() -> bool:
     try:
-        return bool(find_devices())
+        return bool(find_devices(OPENCL))
     except DeviceError:
         return False

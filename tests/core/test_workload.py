@@ -95,11 +95,10 @@ def test_an_unknown_component_is_named():
 @pytest.mark.parametrize(
     ("component", "words"),
     [
-        ("{name: g, kind: cuda}", "CUDA components cannot be served yet; write 'opencl'"),
         ("{name: g, kind: opencll}", "did you mean 'opencl'?"),
         ("{name: g}", "component 'g' has no cores; write cores"),
         ("{name: g, kind: opencl, cores: [0]}", "for opencl write device: 0"),
-        ("{name: g, cores: [0], device: 0}", "'device' goes with kind: opencl"),
+        ("{name: g, cores: [0], device: 0}", "'device' goes with kind: opencl or cuda"),
         ("{name: g, kind: opencl, device: -1}", "greater than or equal to 0"),
         ("{name: g, kind: opencl, devise: 0}", "did you mean 'device'?"),
     ],

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import cotenant.compiler
 from cotenant.bench.scenarios import Scenario
-from cotenant.compiler.bundle import write_bundle
+from cotenant.compiler.assembly import AssemblyCache
+from cotenant.compiler.bundle import Assemble, write_bundle
+from cotenant.compiler.nvrtc import available
 from cotenant.compiler.program import Target, parse_target
 from cotenant.compiler.unit import UnitCache
 from cotenant.core.errors import CotenantError, ModelError, Unsupported
@@ -81,8 +83,17 @@ def made_bundle(model: str, target: str, tell: Tell) -> Path:
     lower = importlib.import_module("cotenant.compiler.lower").lower
     cache = UnitCache(cache_folder() / "kernels")
     program = lower(path, chosen, shapes={}, batch=1, cache=cache, tell=tell)
-    write_bundle(program, f"{model} sha256:{digest}", chosen, folder)
+    write_bundle(program, f"{model} sha256:{digest}", chosen, folder, _assembler(chosen))
     return folder
+
+
+def _assembler(target: Target) -> Assemble | None:
+    """What makes PTX for a target that has it, if it is installed; a device may do it, too."""
+    architecture = target.architecture
+    if architecture is None or not available():
+        return None
+    cache = AssemblyCache(cache_folder() / "ptx")
+    return lambda source, name: cache.assemble(source, name, architecture)
 
 
 def _whole(folder: Path, target: Target) -> bool:

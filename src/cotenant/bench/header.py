@@ -12,7 +12,8 @@ from cotenant.core.hardware import machine_fingerprint
 
 _LIBRARIES = (
     *("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop"),
-    *("apache-tvm", "pyopencl", "pocl-binary-distribution", "nvidia-cuda-nvrtc"),
+    *("apache-tvm", "pyopencl", "pocl-binary-distribution"),
+    *("nvidia-cuda-nvrtc", "cuda-bindings", "torch"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Kernels and models go in; what running them on an OpenCL device shows comes out.
+"""Kernels and models go in; what running them on a device shows comes out.
 
 Of a kernel: whether its elastic forms agree with the plain one bit by bit, and what they
 cost. Of a model: how far it is from ONNX Runtime. What several models share is tried once.
@@ -17,22 +17,25 @@ from cotenant.bench.kernels import Findings, Settings
 from cotenant.compiler.bundle import write_bundle
 from cotenant.compiler.elastic import Rung
 from cotenant.compiler.program import Kernel, Program
+from cotenant.device.accelerators import open_place
 from cotenant.device.bundle import read_bundle
-from cotenant.device.opencl.place import open_place
-from cotenant.device.opencl.runner import OpenClRunner
+from cotenant.device.elastic.kind import Kind
+from cotenant.device.elastic.runner import Runner
 
 
 class DeviceExaminer:
-    """Runs kernels on the first OpenCL device."""
+    """Runs kernels on the first device of a kind."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, kind: Kind, settings: Settings) -> None:
         """Open the device.
 
         Raises:
             DeviceError: there is none.
+            Unsupported: its package is not installed.
         """
+        self._kind = kind
         self._settings = settings
-        self._place = open_place()
+        self._place = open_place(kind)
         self._seen: set[str] = set()
 
     @property
@@ -68,8 +71,8 @@ class DeviceExaminer:
         }
         with tempfile.TemporaryDirectory() as folder:
             write_bundle(program, name, self._settings.target, Path(folder) / name)
-            bundle = read_bundle(Path(folder) / name, "opencl")
-        found = OpenClRunner(bundle, self._place).infer(inputs)
+            bundle = read_bundle(Path(folder) / name, self._kind.name)
+        found = Runner(bundle, self._place).infer(inputs)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         wanted = dict(zip(names, session.run(names, inputs), strict=True))

@@ -1,4 +1,4 @@
-"""One kernel and an OpenCL device go in; whether its forms agree, and what they cost, come out.
+"""One kernel and a device go in; whether its forms agree, and what they cost, come out.
 
 The plain form is the oracle: an elastic form must leave every byte of every buffer as the
 plain one does, whatever the ranges, widths and pauses.
@@ -10,18 +10,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import pyopencl as cl
 
 from cotenant.compiler.program import Array, Kernel
 from cotenant.core.clock import MonotonicClock
-from cotenant.device.opencl.launch import (
+from cotenant.device.bundle import Code
+from cotenant.device.elastic.driver import Buffer, Event
+from cotenant.device.elastic.launch import (
     Forms,
     forms,
     launch_plain,
     launch_preemptive,
     launch_static,
 )
-from cotenant.device.opencl.place import Place, build
+from cotenant.device.elastic.pause import PauseWord
+from cotenant.device.elastic.place import Place
 
 _CUTS_MAX, _PAUSES_MAX = 4, 3
 _SAMPLE_S = 2e-3  # shorter kernels are launched several times for one sample
@@ -62,30 +64,24 @@ class Trial:
             DeviceError: it does not build.
         """
         self._place = place
-        program = build(place, text, kernel.name)
-        self._forms: Forms = forms(program, kernel.name, kernel.grid, kernel.block, True)
-        flags = cl.mem_flags
-        self._changing: dict[str, cl.Buffer] = {}
-        buffers: dict[str, cl.Buffer] = {}
+        program = place.device.build(Code(text), kernel.name)
+        self._forms: Forms = forms(
+            program, kernel.name, kernel.grid, kernel.block, True, shared_bytes=kernel.shared_bytes
+        )
+        self._changing: dict[str, Buffer] = {}
+        buffers: dict[str, Buffer] = {}
         for name in arguments:
             if name in constants:
-                value = np.ascontiguousarray(constants[name])
-                mode = flags.READ_ONLY | flags.COPY_HOST_PTR
-                buffers[name] = cl.Buffer(place.context, mode, hostbuf=value)
+                buffers[name] = place.device.constant(np.ascontiguousarray(constants[name]))
             elif name not in buffers:
                 size = max(4, -(-sizes_bytes[name] // 4) * 4)
-                buffers[name] = cl.Buffer(place.context, flags.READ_WRITE, size)
+                buffers[name] = place.device.buffer(size)
                 self._changing[name] = buffers[name]
         self._arguments = tuple(buffers[name] for name in arguments)
-        self._pause = np.zeros(1, np.uint32)
-        shared = flags.READ_WRITE | flags.USE_HOST_PTR
-        self._pause_buffer = cl.Buffer(place.context, shared, hostbuf=self._pause)
-        self._apart = max(4, place.device.mem_base_addr_align // 8)
-        self._counters = cl.Buffer(place.context, flags.READ_WRITE, self._apart * _LAUNCHES_MAX)
-        self._words = [
-            self._counters.get_sub_region(self._apart * number, 4)
-            for number in range(_LAUNCHES_MAX)
-        ]
+        self._pause = PauseWord(place)
+        apart = max(4, place.device.alignment_bytes)
+        self._counters = place.device.buffer(apart * _LAUNCHES_MAX)
+        self._words = [self._counters.part(apart * number, 4) for number in range(_LAUNCHES_MAX)]
 
     def agrees(self, rng: np.random.Generator) -> bool:
         """Whether both elastic forms do what the plain one does, for drawn ranges and pauses."""
@@ -148,29 +144,29 @@ class Trial:
         """Launch, pause and resume to the end; false if a paused kernel began a tile."""
         self._zero_counters()
         word = self._words[0]
-        self._pause[0] = 1
+        self._pause.set()
         self._preemptive(word, self._drawn_width(rng)).wait()
         if self._read(word) != 0:
             return False
         for _ in range(int(rng.integers(1, _PAUSES_MAX + 1))):
-            self._pause[0] = 0
+            self._pause.clear()
             event = self._preemptive(word, self._drawn_width(rng))
             self._place.queue.flush()
-            timer = threading.Timer(float(rng.uniform(0, alone_s)), self._pause.__setitem__, (0, 1))
+            timer = threading.Timer(float(rng.uniform(0, alone_s)), self._pause.set)
             timer.start()
             event.wait()
             timer.join()
-        self._pause[0] = 0
+        self._pause.clear()
         self._preemptive(word, self._drawn_width(rng)).wait()
         return self._read(word) >= self._forms.tiles
 
-    def _preemptive(self, word: cl.Buffer, width: int) -> cl.Event:
+    def _preemptive(self, word: Buffer, width: int) -> Event:
         return launch_preemptive(
             self._place,
             self._forms,
             self._arguments,
             progress=word,
-            pause=self._pause_buffer,
+            pause=self._pause.buffer,
             width=width,
         )
 
@@ -179,21 +175,20 @@ class Trial:
 
     def _reset(self, initial: Mapping[str, Array]) -> None:
         for name, value in initial.items():
-            cl.enqueue_copy(self._place.queue, self._changing[name], value)
+            self._place.queue.write(self._changing[name], value)
 
     def _contents(self) -> list[bytes]:
         found = []
         for buffer in self._changing.values():
             content = np.empty(buffer.size, np.uint8)
-            cl.enqueue_copy(self._place.queue, content, buffer)
+            self._place.queue.read(buffer, content)
             found.append(content.tobytes())
         return found
 
     def _zero_counters(self) -> None:
-        zero = np.zeros(self._counters.size // 4, np.uint32)
-        cl.enqueue_copy(self._place.queue, self._counters, zero)
+        self._place.queue.fill(self._counters, 0, self._counters.size).wait()
 
-    def _read(self, word: cl.Buffer) -> int:
+    def _read(self, word: Buffer) -> int:
         found = np.empty(1, np.uint32)
-        cl.enqueue_copy(self._place.queue, found, word)
+        self._place.queue.read(word, found)
         return int(found[0])

@@ -18,7 +18,10 @@ from cotenant.bench.suites import REFERENCE, Suite
 from cotenant.core.errors import DeviceError
 from cotenant.core.hardware import machine_fingerprint
 from cotenant.core.workload import ComponentSpec
-from cotenant.device.opencl.find import find_devices
+from cotenant.device.accelerators import KINDS
+from cotenant.device.cuda.kind import CUDA
+from cotenant.device.elastic.find import find_devices
+from cotenant.device.opencl.kind import OPENCL
 from cotenant.graph.load import resolve_model
 
 EPSILONS = (0.0, 0.2)
@@ -41,9 +44,11 @@ class Place(NamedTuple):
     """The component that a suite runs on."""
 
     kind: str
-    """'cpu' or 'opencl'."""
+    """'cpu', 'opencl' or 'cuda'."""
     device: str
     """Its name, for the report."""
+    target: str | None = None
+    """What models are compiled for; `None` where they run as they are."""
 
 
 class Skipped(NamedTuple):
@@ -63,28 +68,25 @@ class Plan(NamedTuple):
 
 
 def choose_place(asked: str | None) -> Place:
-    """The component of that kind; an OpenCL device before the processor where none is asked for.
+    """The component of that kind; where none is asked for, the first of cuda, opencl and cpu.
 
     Raises:
-        DeviceError: an OpenCL device is asked for, and there is none.
+        DeviceError: an accelerator is asked for, and there is none.
     """
-    processor = Place("cpu", str(machine_fingerprint()["processor"]))
-    if asked == "cpu":
-        return processor
-    try:
-        found = find_devices()
-    except DeviceError:
+    for kind in (CUDA, OPENCL) if asked is None else (KINDS[asked],) if asked in KINDS else ():
+        try:
+            found = find_devices(kind)
+        except DeviceError:
+            if asked is not None:
+                raise
+            continue
+        if found:
+            return Place(kind.name, found[0].name, found[0].target)
         if asked is not None:
-            raise
-        return processor
-    if found:
-        return Place("opencl", found[0].name)
-    if asked is None:
-        return processor
-    raise DeviceError(
-        "there is no OpenCL device; install its driver, or PoCL with: "
-        "pip install 'cotenant[opencl]'; or measure with --component cpu"
-    )
+            raise DeviceError(
+                f"there is no {kind.title} device; {kind.remedy}; or measure with --component cpu"
+            )
+    return Place("cpu", str(machine_fingerprint()["processor"]))
 
 
 def policies_on(place: Place, epsilons: Iterable[float] = EPSILONS) -> tuple[str, ...]:

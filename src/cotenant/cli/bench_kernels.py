@@ -1,16 +1,19 @@
 """`cotenant bench kernels`: a target comes in, a folder with a table of every kernel comes out."""
 
-import importlib
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cotenant.bench.kernel_device import DeviceExaminer
 from cotenant.bench.kernel_report import write_report
 from cotenant.bench.kernels import Examiner, PtxExaminer, Settings, measure
 from cotenant.compiler.program import parse_target
-from cotenant.core.errors import CotenantError, Unsupported
+from cotenant.core.errors import CotenantError, DeviceError, Unsupported
+from cotenant.device.accelerators import KINDS
+from cotenant.device.elastic.find import find_devices
+from cotenant.device.elastic.kind import Kind
 from cotenant.graph.zoo import ZOO
 
 _OUT = click.Path(path_type=Path, file_okay=False)
@@ -18,7 +21,8 @@ _OUT = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.option("--out", type=_OUT, required=True, help="Folder for records and reports.")
-@click.option("--target", default="opencl", show_default=True, help="'opencl' or 'cuda:sm_87'.")
+@click.option("--target", help="'opencl' or 'cuda:sm_87'; default: what the component needs.")
+@click.option("--component", type=click.Choice(sorted(KINDS)), help="Run on its first device.")
 @click.option("--model", "models", multiple=True, type=click.Choice(sorted(ZOO)), help="Only it.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
@@ -29,7 +33,8 @@ def kernels(
     /,
     *,
     out: Path,
-    target: str,
+    target: str | None,
+    component: str | None,
     models: tuple[str, ...],
     rounds: int,
     seed: int,
@@ -37,8 +42,9 @@ def kernels(
 ) -> None:
     """Every kernel of every zoo model: do its elastic forms agree, and what do they cost.
 
-    For OpenCL they run on the first device, each form against the other; for CUDA they are
-    compiled to PTX, which needs no GPU. Kernels are kept, so a second run is quicker.
+    On a component they run on the first device, each form against the other; that is OpenCL
+    unless another is named. With a CUDA target and no component they are compiled to PTX,
+    which needs no GPU. Kernels are kept, so a second run is quicker.
     """
     console = Console(stderr=True)
     columns = (
@@ -48,8 +54,11 @@ def kernels(
         TimeElapsedColumn(),
     )
     try:
-        settings = Settings(parse_target(target), models or tuple(ZOO), rounds, seed)
-        examiner = _examiner(settings)
+        if component is None and target in (None, "opencl"):
+            component = "opencl"
+        chosen = parse_target(target or _target_of(KINDS[component or "opencl"]))
+        settings = Settings(chosen, models or tuple(ZOO), rounds, seed)
+        examiner = _examiner(component, settings)
         with Progress(*columns, console=console, refresh_per_second=1) as progress:
             bar = progress.add_task("", total=None)
 
@@ -65,15 +74,18 @@ def kernels(
         context.exit(1)
 
 
-def _examiner(settings: Settings) -> Examiner:
-    if settings.target.architecture is not None:
-        return PtxExaminer(settings.target.architecture)
-    try:  # imported here, since it needs an extra of the installation
-        room = importlib.import_module("cotenant.bench.kernel_device")
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            f"running kernels needs {error.name!r}, which is not installed; "
-            "run: pip install 'cotenant[opencl]'"
-        ) from error
-    examiner: Examiner = room.DeviceExaminer(settings)
-    return examiner
+def _target_of(kind: Kind) -> str:
+    """What the first device of a kind is compiled for."""
+    found = find_devices(kind)
+    if not found:
+        raise DeviceError(f"there is no {kind.title} device; {kind.remedy}")
+    return found[0].target
+
+
+def _examiner(component: str | None, settings: Settings) -> Examiner:
+    target = settings.target
+    if component is None:
+        return PtxExaminer(target.architecture or "")
+    if str(target).partition(":")[0] != component:
+        raise Unsupported(f"kernels for {target} do not run on a component of kind {component}")
+    return DeviceExaminer(KINDS[component], settings)

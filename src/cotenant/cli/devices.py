@@ -8,8 +8,10 @@ from cotenant.cli.options import max_rung_option
 from cotenant.core.errors import DeviceError
 from cotenant.core.hardware import allowed_cores, machine_fingerprint
 from cotenant.core.units import format_bytes
+from cotenant.device.accelerators import KINDS
 from cotenant.device.cpu.scheduling import Rung, standing
-from cotenant.device.opencl.find import Found, find_devices
+from cotenant.device.elastic.find import Found, find_devices
+from cotenant.device.elastic.kind import Kind
 
 
 @click.command()
@@ -24,20 +26,21 @@ def devices(as_json: bool, highest: Rung | None) -> None:
         sudo setcap cap_sys_nice+ep $(readlink -f $(which python3))
         docker run --cap-add SYS_NICE ...
 
-    An OpenCL device takes part when a workload file names it:
+    An OpenCL or CUDA device takes part when a workload file names it:
 
         components: [{name: gpu0, kind: opencl, device: 0}]
     """
     machine, found, cores = machine_fingerprint(), standing(highest), allowed_cores()
     capability = "gated" if found.rung is Rung.GATED else "preemptive"
-    accelerators, missing = _opencl()
+    accelerators = {kind: _devices_of(kind) for kind in KINDS.values()}
     if as_json:
         cpu = {"name": "cpu", "kind": "cpu", "cores": cores, "capability": capability}
-        opencl = [
-            {"kind": "opencl", "device": number, **one._asdict(), "capability": "elastic"}
-            for number, one in enumerate(accelerators)
+        elastic = [
+            {"kind": kind.name, "device": number, **one._asdict(), "capability": "elastic"}
+            for kind, (there, _) in accelerators.items()
+            for number, one in enumerate(there)
         ]
-        answer = {"machine": machine, "components": [cpu, *opencl]}
+        answer = {"machine": machine, "components": [cpu, *elastic]}
         answer |= {"rung": found.rung, "offered": found.offered, "shortfall": found.shortfall}
         click.echo(json.dumps(answer, indent=2))
         return
@@ -46,22 +49,23 @@ def devices(as_json: bool, highest: Rung | None) -> None:
         f"{format_bytes(float(machine['memory_bytes']))}"
     )
     click.echo(f"component  cpu: cores {', '.join(map(str, cores))}; {capability}")
-    for number, one in enumerate(accelerators):
-        click.echo(
-            f"component  opencl, device {number}: {one.name}, {one.units} units, "
-            f"{format_bytes(float(one.memory_bytes))}; elastic"
-        )
-    if missing:
-        click.echo(f"component  opencl: none; {missing}")
+    for kind, (there, missing) in accelerators.items():
+        for number, one in enumerate(there):
+            click.echo(
+                f"component  {kind.name}, device {number}: {one.name}, {one.units} units, "
+                f"{format_bytes(float(one.memory_bytes))}; elastic; --target {one.target}"
+            )
+        if missing:
+            click.echo(f"component  {kind.name}: none; {missing}")
     click.echo(f"rung       {found.rung}: {found.rung.meaning}")
     if found.shortfall:
         click.echo(f"           {found.shortfall}")
 
 
-def _opencl() -> tuple[tuple[Found, ...], str | None]:
-    """The OpenCL devices, or why there are none."""
+def _devices_of(kind: Kind) -> tuple[tuple[Found, ...], str | None]:
+    """The devices of a kind, or why there are none."""
     try:
-        found = find_devices()
+        found = find_devices(kind)
     except DeviceError as error:
         return (), str(error)
-    return found, None if found else "no driver was found; install one, or PoCL"
+    return found, None if found else f"no device was found; {kind.remedy}"

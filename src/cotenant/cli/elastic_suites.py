@@ -50,7 +50,7 @@ class _RateScale(click.ParamType[float | None]):
 def _suite_command(suite: Suite) -> click.Command:
     options: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
         click.option("--out", type=_OUT, required=True, help="Folder for records and reports."),
-        click.option("--component", type=click.Choice(["opencl", "cpu"]), help=_COMPONENT),
+        click.option("--component", type=click.Choice(["cuda", "opencl", "cpu"]), help=_COMPONENT),
         click.option("--rounds", type=click.IntRange(1), help="Rounds of interleaved phases (3)."),
         click.option("--seconds", type=click.FloatRange(1.0), help="Seconds a phase counts (12)."),
         click.option("--workload", "letters", multiple=True, help="Only these: A, B, ..."),
@@ -168,7 +168,7 @@ def _bundles(
     """Bundles by model, and the reason for each model that has none."""
     found: dict[str, Path] = {}
     reasons: dict[str, str] = {}
-    if place.kind == "cpu":
+    if place.target is None:
         return found, reasons
     if folder is None:
         require_compiler()
@@ -182,9 +182,9 @@ def _bundles(
 
             try:
                 if folder is None:
-                    found[model] = made_bundle(model, place.kind, tell)
+                    found[model] = made_bundle(model, place.target, tell)
                 else:
-                    found[model] = found_bundle(model, folder, place.kind)
+                    found[model] = found_bundle(model, folder, place.target)
             except CotenantError as error:
                 reasons[model] = str(error)
             progress.advance(bar)
@@ -222,7 +222,7 @@ def _plans(
 
 _OUT = click.Path(path_type=Path, file_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
-_COMPONENT = "Where to run; default: an OpenCL device where there is one, else the processor."
+_COMPONENT = "Where to run; default: the first of cuda, opencl and cpu that is there."
 _RATES = "Factor on the published rates (auto: from the latency measured alone)."
 
 mdtb = _suite_command(SUITES["mdtb"])

@@ -1,9 +1,7 @@
 """`cotenant tune`: a bundle comes in; which schedules its kernels run in here is measured."""
 
-import importlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -13,8 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 from rich.table import Table as RichTable
 
-from cotenant.core.errors import CotenantError, Unsupported
-from cotenant.device.bundle import read_bundle
+from cotenant.core.errors import CotenantError
+from cotenant.device.accelerators import KINDS, open_place
+from cotenant.device.bundle import bundle_kind, read_bundle
+from cotenant.device.elastic.tuner import tune as tune_on
+from cotenant.device.opencl.kind import OPENCL
 from cotenant.device.tuning import DEFAULT, Table, Tuned, write_table
 
 
@@ -25,7 +26,7 @@ from cotenant.device.tuning import DEFAULT, Table, Tuned, write_table
     default=0,
     show_default=True,
     type=click.IntRange(0),
-    help="Number of the OpenCL device; see 'cotenant devices'.",
+    help="Number of the device; see 'cotenant devices'.",
 )
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
@@ -45,8 +46,9 @@ def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> No
         TimeElapsedColumn(),
     )
     try:
-        read = read_bundle(bundle, "opencl")
-        room, place = _opened(device)
+        kind = KINDS.get(bundle_kind(bundle) or "", OPENCL)
+        read = read_bundle(bundle, kind.name)
+        place = open_place(kind, device)
         # Drawing must not take time from what is measured.
         with Progress(*columns, console=console, refresh_per_second=1) as progress:
             bar = progress.add_task("", total=None)
@@ -55,7 +57,7 @@ def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> No
                 progress.update(bar, description=what, completed=done, total=total)
 
             rng = np.random.default_rng(seed)
-            table: Table = room.tune(read, place, rounds=rounds, rng=rng, tell=tell)
+            table = tune_on(read, place, rounds=rounds, rng=rng, tell=tell)
         path = write_table(bundle, table)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
@@ -68,17 +70,6 @@ def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> No
         f"{path}: {counts[False]} of {len(table.kernels)} kernels run in another schedule than "
         f"their default one on {table.device}"
     )
-
-
-def _opened(device: int) -> tuple[Any, Any]:
-    try:  # imported here, since it needs an extra of the installation
-        room = importlib.import_module("cotenant.device.opencl.tuner")
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            f"running kernels needs {error.name!r}, which is not installed; "
-            "run: pip install 'cotenant[opencl]'"
-        ) from error
-    return room, importlib.import_module("cotenant.device.opencl.place").open_place(device)
 
 
 def _shown(table: Table) -> RichTable:

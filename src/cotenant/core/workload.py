@@ -15,36 +15,27 @@ _ARRIVAL_KINDS = ("periodic", "poisson", "closed-loop", "trace")
 
 
 class ComponentSpec(Noun):
-    """A part of this machine that tasks may be mapped to: a core set, or an OpenCL device."""
+    """A part of this machine that tasks may be mapped to: a core set, or an accelerator."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    kind: Literal["cpu", "opencl"] = Field(
-        "cpu", description="cpu runs ONNX files; opencl runs bundles of 'cotenant compile'."
+    kind: Literal["cpu", "opencl", "cuda"] = Field(
+        "cpu", description="cpu runs ONNX files; the others run bundles of 'cotenant compile'."
     )
     cores: tuple[int, ...] = Field((), description="Processor numbers, for cpu.")
     device: int | None = Field(
-        None, ge=0, description="For opencl: number of the device in 'cotenant devices'."
+        None, ge=0, description="For opencl and cuda: its number in 'cotenant devices'."
     )
-
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _kind_is_served(cls, kind: object) -> object:
-        if kind == "cuda":
-            raise ValueError(
-                "CUDA components cannot be served yet; write 'opencl', for which NVIDIA's driver "
-                "has the same device, and compile with --target opencl"
-            )
-        return kind
 
     @model_validator(mode="after")
     def _fields_fit_the_kind(self) -> "ComponentSpec":
         if self.kind == "cpu" and not self.cores:
             raise ValueError(f"component {self.name!r} has no cores; write cores: [0, 1]")
         if self.kind == "cpu" and self.device is not None:
-            raise ValueError(f"component {self.name!r}: 'device' goes with kind: opencl")
-        if self.kind == "opencl" and self.cores:
+            raise ValueError(f"component {self.name!r}: 'device' goes with kind: opencl or cuda")
+        if self.kind != "cpu" and self.cores:
             raise ValueError(
-                f"component {self.name!r}: 'cores' goes with kind: cpu; for opencl write device: 0"
+                f"component {self.name!r}: 'cores' goes with kind: cpu; for {self.kind} write "
+                "device: 0"
             )
         return self
 

@@ -27,6 +27,9 @@ from cotenant.device import contents as stored
 from cotenant.device.contents import Contents, open_contents
 from cotenant.device.stages import check_stages
 
+_EXAMPLES = {"cuda": "cuda:sm_87, or what 'cotenant devices' shows"}
+"""Kinds of which a target says more."""
+
 FORMAT = "cotenant-bundle"
 VERSION = 2
 MANIFEST = stored.MANIFEST
@@ -122,6 +125,14 @@ class Manifest(_Frozen):
     """SHA-256 of every other file."""
 
 
+class Code(NamedTuple):
+    """A kernel's text with its elastic forms."""
+
+    source: str
+    ptx: bytes | None = None
+    """The same compiled, for CUDA where it was made."""
+
+
 class Bundle(NamedTuple):
     """A bundle in memory; its weights are mapped from the disk."""
 
@@ -135,6 +146,16 @@ class Bundle(NamedTuple):
     weights: Mapping[str, Array]
     sha256: str
     """Of the manifest, and so of all that is in it."""
+    assemblies: Mapping[str, bytes]
+    """PTX by the name of its file."""
+
+    def code(self, kernel: str, variant: str | None = None) -> Code:
+        """Of a kernel in its default schedule, or in that of a variant."""
+        about = self.manifest.kernels[kernel]
+        if variant is None:
+            return Code(self.sources[kernel], self.assemblies.get(about.ptx or ""))
+        ptx = self.assemblies.get(about.variants[variant].ptx or "")
+        return Code(self.variant_sources[kernel][variant], ptx)
 
 
 def seal(content: Mapping[str, Any]) -> str:
@@ -157,12 +178,22 @@ def read_bundle(folder: Path, target: str) -> Bundle:
         return _read(folder, files, target)
 
 
+def bundle_kind(folder: Path) -> str | None:
+    """The kind of device that a bundle is for; `None` where its manifest cannot be read."""
+    try:
+        with open_contents(folder) as files:
+            manifest, _ = _manifest(folder, files)
+    except ModelError:
+        return None
+    return manifest.target.partition(":")[0]
+
+
 def _read(folder: Path, files: Contents, target: str) -> Bundle:
     manifest, sha256 = _manifest(folder, files)
     if manifest.target.partition(":")[0] != target:
         raise ModelError(
             f"bundle {str(folder)!r} is for {manifest.target!r}, and this device runs "
-            f"{target!r}; compile it again with --target {target}"
+            f"{target!r}; compile it again with --target {_EXAMPLES.get(target, target)}"
         )
     contents = {
         name: _content(folder, files, name, noted) for name, noted in manifest.files.items()
@@ -178,6 +209,7 @@ def _read(folder: Path, files: Contents, target: str) -> Bundle:
         },
         _weights(folder, contents[WEIGHTS]),
         sha256,
+        {each.ptx: contents[each.ptx] for each in _schedules(manifest) if each.ptx is not None},
     )
 
 
@@ -224,10 +256,9 @@ def _content(folder: Path, files: Contents, name: str, noted: str) -> bytes:
 
 
 def _consistent(folder: Path, manifest: Manifest) -> None:
-    schedules = [
-        each for one in manifest.kernels.values() for each in (one, *one.variants.values())
-    ]
-    missing = {WEIGHTS, *(each.source for each in schedules)} - set(manifest.files)
+    schedules = _schedules(manifest)
+    named = {WEIGHTS, *(name for each in schedules for name in (each.source, each.ptx) if name)}
+    missing = named - set(manifest.files)
     if missing:
         raise ModelError(_damaged(folder, min(missing), "the manifest has no hash of it"))
     for step in manifest.steps:
@@ -239,6 +270,10 @@ def _consistent(folder: Path, manifest: Manifest) -> None:
     for name, place in manifest.places.items():
         if place.offset_bytes < 0 or place.offset_bytes + place.size_bytes > manifest.arena_bytes:
             raise ModelError(_damaged(folder, MANIFEST, f"value {name!r} leaves the arena"))
+
+
+def _schedules(manifest: Manifest) -> list[Schedule]:
+    return [each for one in manifest.kernels.values() for each in (one, *one.variants.values())]
 
 
 def _weights(folder: Path, content: bytes) -> dict[str, Array]:

@@ -7,11 +7,13 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.hardware import Component, allowed_cores
 from cotenant.core.task import Task
 from cotenant.core.workload import ComponentSpec
+from cotenant.device.accelerators import KINDS
 from cotenant.device.base import Hardware
+from cotenant.device.bundle import bundle_kind
 from cotenant.device.contents import is_bundle
 from cotenant.device.cpu.device import CpuDevice
 from cotenant.device.cpu.scheduling import Rung
-from cotenant.device.opencl.device import OpenClDevice
+from cotenant.device.elastic.device import ElasticDevice
 from cotenant.device.several import Several
 from cotenant.graph.paths import model_files_apart
 from cotenant.policy.base import Policy
@@ -24,10 +26,11 @@ def open_hardware(specs: Sequence[ComponentSpec], policy: Policy, rung: Rung) ->
         DeviceError: a component's device is not there, or cannot be asked.
     """
     cores = {one.name: one.cores for one in specs if one.kind == "cpu"}
-    numbers = {one.name: one.device or 0 for one in specs if one.kind == "opencl"}
     devices: list[Hardware] = []
-    if numbers:  # first: it may refuse
-        devices.append(OpenClDevice(numbers, policy.sharing, rung, policy.isolation))
+    for kind in KINDS.values():  # first: they may refuse
+        numbers = {one.name: one.device or 0 for one in specs if one.kind == kind.name}
+        if numbers:
+            devices.append(ElasticDevice(kind, numbers, policy.sharing, rung, policy.isolation))
     if cores or not specs:
         devices.append(
             CpuDevice(
@@ -49,17 +52,22 @@ def housed(task: Task, components: Sequence[Component]) -> Task:
     """
     if task.component is not None:
         return task
-    kind = "opencl" if is_bundle(Path(task.model).expanduser()) else "cpu"
+    path = Path(task.model).expanduser()
+    # What a damaged bundle is for is not known; who loads it says so better.
+    wanted: Sequence[str] = ("cpu",)
+    if is_bundle(path):
+        wanted = [kind for kind in KINDS if kind == bundle_kind(path)] or list(KINDS)
     for component in components:
-        if component.kind == kind:
+        if component.kind in wanted:
             return task.model_copy(update={"component": component.name})
-    if kind == "opencl":
+    if "cpu" not in wanted:
         raise WorkloadError(
             f"task {task.name!r}: {task.model!r} is a bundle, which no component here runs; write "
-            "components: [{name: gpu0, kind: opencl, device: 0}]"
+            f"components: [{{name: gpu0, kind: {wanted[0]}, device: 0}}]"
         )
+    kind = components[0].kind
     raise WorkloadError(
-        f"task {task.name!r}: {task.model!r} is no bundle, and all components here are OpenCL; "
-        f"run: cotenant compile {task.model} --target opencl -o {task.name}.bundle, or add a "
-        "component of kind: cpu"
+        f"task {task.name!r}: {task.model!r} is no bundle, and all components here are of kind "
+        f"{kind}; run: cotenant compile {task.model} --target {KINDS[kind].target} "
+        f"-o {task.name}.bundle, or add a component of kind: cpu"
     )

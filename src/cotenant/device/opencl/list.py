@@ -1,21 +1,17 @@
-"""Prints every OpenCL device as JSON; run by `find.py` in an interpreter of its own."""
+"""Prints every OpenCL device; run by `elastic/find.py` in an interpreter of its own."""
 
-import json
-
-from cotenant.device.opencl.place import devices
+from cotenant.device.elastic.find import Found, listing
+from cotenant.device.opencl.driver import devices, name_of
 
 
 def main() -> None:
-    """One object for each device, in the order of their numbers."""
-    found = [
-        {
-            "name": f"{one.platform.name.strip()}: {one.name.strip()}",
-            "units": one.max_compute_units,
-            "memory_bytes": one.global_mem_size,
-        }
-        for one in devices()
-    ]
-    print(json.dumps(found))
+    """In the order of their numbers."""
+    print(
+        listing(
+            Found(name_of(one), one.max_compute_units, one.global_mem_size, "opencl")
+            for one in devices()
+        )
+    )
 
 
 if __name__ == "__main__":

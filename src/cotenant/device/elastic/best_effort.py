@@ -1,0 +1,187 @@
+"""Best-effort orders go in: the rule is asked before each launch, and their ends are told.
+
+One inference at a time, in a thread of its own, and one step after the other: where it has got
+to is then one number, and what it leaves of the device is for others. When critical work has
+set the pause word, the device is emptied, what was complete is kept, and the rest is launched
+again as the rule says.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+
+from cotenant.core.clock import Clock
+from cotenant.core.errors import InvalidRequest
+from cotenant.device.elastic.board import Board
+from cotenant.device.elastic.driver import DriverError, Event, wait_for
+from cotenant.device.elastic.flights import Launched
+from cotenant.device.elastic.launch import launch_plain, launch_preemptive, launch_static
+from cotenant.device.elastic.ledger import Ledger
+from cotenant.device.elastic.pause import PauseWord
+from cotenant.device.elastic.place import Place
+from cotenant.device.elastic.resident import Step
+from cotenant.device.elastic.tenant import Answer, Message, Order, done
+from cotenant.device.sharing import Form, Shard, Sharing
+
+_AHEAD_S = 0.001
+"""How much work may stand in the queue: enough that it does not run dry between two launches.
+
+What stands there when critical work arrives ends at once, but on a device that runs kernels
+first come, first served each of them still has to wait for its turn to end.
+"""
+_GLANCE_S = 0.001
+"""How long to wait when the rule wants to, and nothing runs whose end could be waited for."""
+
+
+class BestEffortSide:
+    """`submit` from any thread; `run` in a thread of its own."""
+
+    def __init__(
+        self,
+        place: Place,
+        board: Board,
+        answer: Answer,
+        *,
+        word: PauseWord,
+        rule: Sharing,
+        clock: Clock,
+    ) -> None:
+        self._place = place
+        self._board = board
+        self._word = word
+        self._rule = rule
+        self._clock = clock
+        self._answer = answer
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._never = threading.Event()
+        self._held_s = 0.0
+        """How long the inference that runs was held back."""
+
+    def submit(self, order: Order) -> None:
+        self._orders.put(order)
+
+    def run(self) -> None:
+        while True:
+            order = self._orders.get()
+            self._board.occupy()
+            try:
+                answer = self._served(order)
+            except InvalidRequest as error:
+                answer = {"seat": order.tenant.seat, "invalid": str(error)}
+            except DriverError as error:
+                answer = {"seat": order.tenant.seat, "failed": str(error)}
+            self._tell(self._board.vacate())
+            self._answer(answer)
+
+    def _served(self, order: Order) -> Message:
+        resident, device = order.tenant.resident, self._place.queue
+        resident.check(order.inputs)
+        start_s, self._held_s = self._clock.now(), 0.0
+        if self._board.held:
+            self._wait(self._board.resume)
+        copies = resident.feed(device, order.inputs)
+        resident.rewind(device)
+        device.flush()
+        ledger = Ledger([step.kernel.tiles for step in resident.steps])
+        while ledger.step is not None or not ledger.settled:
+            if self._board.held:
+                self._settle(order, ledger)
+                self._wait(self._board.resume)
+            elif ledger.step is None:
+                self._settle(order, ledger)
+            else:
+                self._advance(order, ledger, ledger.step)
+        self._tell(self._board.vacate())
+        outputs, fetched = resident.fetch(device)
+        wait_for([*copies, *fetched])
+        end_s = self._clock.now()
+        busy_s = max(0.0, end_s - start_s - self._held_s)
+        # Behind another inference of this side it waited, and was not served.
+        return done(order._replace(start_s=start_s), outputs, end_s, busy_s)
+
+    def _tell(self, pause_s: float | None) -> None:
+        if pause_s is not None:
+            self._answer({"pause_s": pause_s})
+
+    def _settle(self, order: Order, ledger: Ledger) -> None:
+        """See how far it came; if critical work has come, this is when the device is left."""
+        self._place.queue.finish()
+        if self._board.held:
+            self._tell(self._board.left())
+        # Even a copy waits for its turn behind critical kernels.
+        ledger.settle(order.tenant.resident.progress(self._place.queue))
+
+    def _advance(self, order: Order, ledger: Ledger, number: int) -> None:
+        """Launch what the rule says, or wait as it says."""
+        step, view = order.tenant.resident.steps[number], order.tenant.views[number]
+        head = self._board.best_effort.head()
+        if head is not None and self._board.best_effort.expected_s() >= _AHEAD_S:
+            head.launched.event.wait()
+            return
+        shard = self._rule.next_shard(self._board.moment(view, ledger.done))
+        if shard is None:
+            self._wait(self._look_again)
+            return
+        shard = _possible(shard, step, ledger.done)
+        if not ledger.may(shard.form):
+            self._settle(order, ledger)
+            return
+        counter, tiles = ledger.counter, ledger.launch(shard.form, shard.tiles)
+        event = self._launch(step, shard, tiles, counter)
+        part = len(tiles) / step.kernel.tiles
+        self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
+        self._place.queue.flush()
+        self._throttle(event)
+
+    def _launch(self, step: Step, shard: Shard, tiles: range, counter: int) -> Event:
+        """`counter` is what stands in the step's counter now."""
+        place = self._place
+        if shard.form is Form.PLAIN:
+            return launch_plain(place, step.kernel, step.arguments)
+        width = max(1, min(shard.width, len(tiles)))
+        if shard.form is Form.STATIC:
+            return launch_static(place, step.kernel, step.arguments, tiles, width)
+        if counter != tiles.start:
+            place.queue.fill(step.progress, tiles.start, 4)
+        return launch_preemptive(
+            place,
+            step.kernel,
+            step.arguments,
+            progress=step.progress,
+            pause=self._word.buffer,
+            width=width,
+            end=tiles.stop,
+        )
+
+    def _look_again(self) -> None:
+        """Wait for the first end that may change the rule's mind."""
+        head = self._board.best_effort.head() or self._board.critical.head()
+        if head is None:
+            self._board.rest(_GLANCE_S)
+        else:
+            head.launched.event.wait()
+
+    def _throttle(self, event: Event) -> None:
+        """Idle as long as the guard's duty asks for."""
+        duty = self._board.allowance.duty
+        if duty < 1.0:
+            start_s = self._clock.now()
+            event.wait()
+            idle_s = (self._clock.now() - start_s) * (1.0 / duty - 1.0)
+            self._wait(lambda: self._never.wait(idle_s))
+
+    def _wait(self, wait: Callable[[], object]) -> None:
+        start_s = self._clock.now()
+        wait()
+        self._held_s += self._clock.now() - start_s
+
+
+def _possible(shard: Shard, step: Step, done: int) -> Shard:
+    """The same shard in a form that the kernel has, of at least one tile."""
+    left = step.kernel.tiles - done
+    tiles = max(1, min(shard.tiles, left))
+    if step.kernel.static is None:
+        return Shard(Form.PLAIN, left, shard.width)
+    if shard.form is Form.PLAIN and done > 0:
+        return Shard(Form.STATIC, left, left)
+    return Shard(shard.form, left if shard.form is Form.PLAIN else tiles, shard.width)

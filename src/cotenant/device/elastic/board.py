@@ -1,0 +1,155 @@
+"""What the two sides of a device know of each other: arrivals and launches go in, moments come out.
+
+Critical work that arrives sets the pause word before anything else. Best-effort work empties
+the device, says so, and goes on as its rule tells it, as soon as the critical kernels stand in
+the device's queue.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from cotenant.core.clock import Clock
+from cotenant.device.base import Allowance
+from cotenant.device.elastic.driver import Workers
+from cotenant.device.elastic.flights import Flights
+from cotenant.device.elastic.foresight import Foresight
+from cotenant.device.elastic.pause import PauseWord
+from cotenant.device.sharing import DeviceView, KernelView, Moment
+
+
+class Shared(NamedTuple):
+    """What every launch on the device depends on."""
+
+    device: DeviceView
+    word: PauseWord
+    workers: Workers
+    pauses: bool
+    clock: Clock
+
+
+class Board:
+    """One for each device; every method may be called from any thread."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._device, self._word, self._workers, self._pauses, self._clock = shared
+        self._changed = threading.Condition()
+        self._arriving = 0
+        """Critical requests that have come and whose kernels are not yet queued."""
+        self._foresights: dict[int, Foresight] = {}
+        self._flagged_s: float | None = None
+        """When best-effort work on the device was asked to stop; `None` once it has."""
+        self._occupied = False
+        """A best-effort inference has begun and not ended."""
+        self.allowance = Allowance(shared.device.units, 1.0)
+        self.critical = Flights(self._clock)
+        self.best_effort = Flights(self._clock)
+
+    # --- the critical side -----------------------------------------------------------------
+
+    def expect(self, seat: int, period_s: float | None) -> None:
+        """A critical task is there; its period where it is known."""
+        self._foresights = {**self._foresights, seat: Foresight(period_s)}
+
+    def forget(self, seat: int) -> None:
+        self._foresights = {other: one for other, one in self._foresights.items() if other != seat}
+
+    def arrive(self, seat: int) -> None:
+        """A critical request has come: hold best-effort work."""
+        with self._changed:
+            if self._pauses:
+                self._word.set()
+                if self._occupied and self._flagged_s is None and len(self.best_effort):
+                    self._flagged_s = self._clock.now()
+            self._workers.serve(critical=True)
+            self._arriving += 1
+        self._foresights[seat].arrived(self._clock.now())
+
+    def launched(self) -> None:
+        """All kernels of an arrival stand in the device's queue."""
+        with self._changed:
+            self._arriving -= 1
+            self._changed.notify_all()
+
+    def ended(self) -> None:
+        """A critical inference has ended, or a measurement."""
+        with self._changed:
+            self._workers.serve(critical=self.busy)
+            self._changed.notify_all()
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """For the time of a critical kernel alone: the device as critical work finds it."""
+        with self._changed:
+            self._workers.serve(critical=True)
+        try:
+            yield
+        finally:
+            self.ended()
+
+    @property
+    def busy(self) -> bool:
+        """Critical work is on the device, or about to be."""
+        return self._arriving > 0 or len(self.critical) > 0
+
+    # --- the best-effort side --------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Best-effort work has to leave the device."""
+        return self._word.is_set
+
+    def occupy(self) -> None:
+        """A best-effort inference begins."""
+        with self._changed:
+            self._occupied = True
+
+    def vacate(self) -> float | None:
+        """It has ended; returns what `left` does."""
+        with self._changed:
+            self._occupied = False
+        return self.left()
+
+    def left(self) -> float | None:
+        """The device is free of best-effort work: the pause, if this ends one that had to be."""
+        with self._changed:
+            if self._flagged_s is None:
+                return None
+            pause_s, self._flagged_s = self._clock.now() - self._flagged_s, None
+            return pause_s
+
+    def resume(self) -> None:
+        """Wait until the critical kernels are queued, and take back the pause."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._arriving == 0)
+            self._word.clear()
+
+    def rest(self, longest_s: float) -> None:
+        """Wait until critical work changes, at most so long."""
+        with self._changed:
+            self._changed.wait(longest_s)
+
+    def moment(self, kernel: KernelView, done: int) -> Moment:
+        """What the rule may know about the next best-effort launch."""
+        now_s = self._clock.now()
+        head = self.critical.head()
+        critical = None if head is None else head.launched.kernel
+        left_s = None
+        if head is not None and head.launched.kernel.alone_s is not None:
+            left_s = max(0.0, head.launched.kernel.alone_s - (now_s - head.since_s))
+        return Moment(
+            device=self._device,
+            kernel=kernel,
+            done=done,
+            critical=critical,
+            critical_left_s=left_s,
+            next_critical_s=_first(self._foresights, now_s),
+            in_flight=len(self.best_effort),
+            width=self.allowance.width,
+        )
+
+
+def _first(foresights: Mapping[int, Foresight], now_s: float) -> float | None:
+    known = (one.next_s(now_s) for one in foresights.values())
+    return min((next_s for next_s in known if next_s is not None), default=None)

@@ -1,0 +1,100 @@
+"""A kernel with its arguments goes in; one launch of it comes out, in any of its three forms."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cotenant.core.errors import DeviceError
+from cotenant.device.bundle import Triple
+from cotenant.device.elastic.driver import Argument, Buffer, Event, Kernel, Program
+from cotenant.device.elastic.place import Place
+
+
+class Forms(NamedTuple):
+    """A built kernel in the forms that it has."""
+
+    plain: Kernel
+    static: Kernel | None
+    """`None` for a kernel that could not be transformed; so is the next."""
+    preemptive: Kernel | None
+    grid: Triple
+    block: Triple
+
+    @property
+    def tiles(self) -> int:
+        x, y, z = self.grid
+        return x * y * z
+
+
+def forms(
+    program: Program,
+    name: str,
+    grid: Triple,
+    block: Triple,
+    elastic: bool,
+    *,
+    shared_bytes: int = 0,
+) -> Forms:
+    """The kernels of a built program that belong to kernel `name`."""
+    return Forms(
+        program.kernel(name, shared_bytes),
+        program.kernel(f"{name}_static", shared_bytes) if elastic else None,
+        program.kernel(f"{name}_preemptive", shared_bytes) if elastic else None,
+        grid,
+        block,
+    )
+
+
+def launch_plain(
+    place: Place,
+    kernel: Forms,
+    arguments: Sequence[Argument],
+    behind: Sequence[Event] = (),
+) -> Event:
+    """The kernel as it was compiled: all blocks, in the device's order.
+
+    Args:
+        behind: events of other queues that it waits for.
+    """
+    return place.queue.launch(kernel.plain, kernel.grid, kernel.block, arguments, behind)
+
+
+def launch_static(
+    place: Place,
+    kernel: Forms,
+    arguments: Sequence[Argument],
+    tiles: range,
+    width: int,
+) -> Event:
+    """Tiles of a range, on `width` physical blocks."""
+    ends = (np.uint32(tiles.start), np.uint32(tiles.stop))
+    return _launch(place, kernel, kernel.static, (*arguments, *ends), width)
+
+
+def launch_preemptive(
+    place: Place,
+    kernel: Forms,
+    arguments: Sequence[Argument],
+    *,
+    progress: Buffer,
+    pause: Buffer,
+    width: int,
+    end: int | None = None,
+) -> Event:
+    """Tiles from where `progress` stands, until `end` (or all) or until `pause` is set."""
+    extra = (progress, pause, np.uint32(kernel.tiles if end is None else end))
+    return _launch(place, kernel, kernel.preemptive, (*arguments, *extra), width)
+
+
+def _launch(
+    place: Place,
+    kernel: Forms,
+    form: Kernel | None,
+    arguments: Sequence[Argument],
+    width: int,
+) -> Event:
+    if form is None:
+        raise DeviceError(f"kernel {kernel.plain.name!r} has no elastic form; launch it plain")
+    sizes = map(np.uint32, kernel.grid)
+    return place.queue.launch(form, (width, 1, 1), kernel.block, (*arguments, *sizes))

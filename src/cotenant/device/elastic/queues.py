@@ -1,0 +1,28 @@
+"""A device goes in; the queues that its two sides and its loader launch through come out."""
+
+from typing import NamedTuple
+
+from cotenant.device.elastic.driver import Priority
+from cotenant.device.elastic.place import Place, side_queues
+
+
+class Queues(NamedTuple):
+    """The same device, three times, each with a queue of its own."""
+
+    critical: Place
+    best_effort: Place
+    loading: Place
+    """Its queue takes times."""
+
+
+def open_queues(place: Place, critical_first: bool) -> Queues:
+    """Queues of different priority where they are wanted and the device has them."""
+    device = place.device
+    high = Priority.HIGH if critical_first else Priority.ORDINARY
+    low = Priority.LOW if critical_first else Priority.ORDINARY
+    sides = tuple(device.queue(high) for _ in range(side_queues(device)))
+    return Queues(
+        place._replace(queue=device.queue(high), sides=sides),
+        place._replace(queue=device.queue(low)),
+        place._replace(queue=device.queue(timed=True)),
+    )

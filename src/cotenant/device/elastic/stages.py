@@ -1,0 +1,71 @@
+"""A whole inference goes in; its plain kernels are queued, those of one stage side by side.
+
+A stage of one step goes into the place's own queue and waits for nothing by name: that queue
+keeps its order. A wider stage is dealt out to the own queue and the side queues. All of it
+waits for the stage before, and what comes next waits for all of it; at the end everything is
+joined in the own queue, so whoever uses that queue alone need not know of the others.
+"""
+
+from collections.abc import Callable, Sequence
+
+from cotenant.device.elastic.driver import DriverError, Event
+from cotenant.device.elastic.launch import launch_plain
+from cotenant.device.elastic.place import Place
+from cotenant.device.elastic.resident import Resident
+
+Told = Callable[[int, Event], object]
+"""Number of a step, and the event of its launch."""
+
+
+def launch_stages(resident: Resident, place: Place, told: Told = lambda number, event: None) -> int:
+    """Queue all kernels behind what stands in the place's own queue.
+
+    Returns:
+        How many launches stand in side queues.
+    """
+    sides = [place._replace(queue=queue, sides=()) for queue in place.sides]
+    try:
+        loose, beside = _queued(resident, place, sides, told)
+    except DriverError:
+        # Nothing may be left in a side queue that the own queue does not stand behind.
+        place.queue.flush()
+        for side in sides:
+            side.queue.finish()
+        raise
+    if loose:
+        place.queue.stand_behind(loose)
+    if beside:
+        # An event may be waited for in another queue only once its own queue was flushed.
+        for one in (place, *sides):
+            one.queue.flush()
+    return beside
+
+
+def _queued(
+    resident: Resident, place: Place, sides: Sequence[Place], told: Told
+) -> tuple[list[Event], int]:
+    """Events that the own queue does not yet stand behind, and the launches in side queues."""
+    beside = 0
+    loose: list[Event] = []
+    for stage in resident.stages:
+        if len(stage) == 1 or not sides:
+            for number in stage:
+                told(number, _launch(resident, place, number, loose))
+                loose = []
+            continue
+        gate = [place.queue.marker(), *loose]
+        told(stage[0], _launch(resident, place, stage[0], loose))
+        last: dict[int, Event] = {}
+        for turn, number in enumerate(stage[1:]):
+            side = turn % len(sides)
+            # In a queue's own order the second one stands behind the first, and so behind the gate.
+            last[side] = _launch(resident, sides[side], number, () if side in last else gate)
+            told(number, last[side])
+        beside += len(stage) - 1
+        loose = list(last.values())
+    return loose, beside
+
+
+def _launch(resident: Resident, place: Place, number: int, behind: Sequence[Event]) -> Event:
+    step = resident.steps[number]
+    return launch_plain(place, step.kernel, step.arguments, behind)

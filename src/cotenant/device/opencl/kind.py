@@ -1,0 +1,12 @@
+"""What OpenCL is to those that never load it."""
+
+from cotenant.device.elastic.kind import Kind
+
+OPENCL = Kind(
+    name="opencl",
+    title="OpenCL",
+    room="cotenant.device.opencl",
+    package="pyopencl",
+    target="opencl",
+    remedy="install its driver, or for PoCL run: pip install 'cotenant[opencl]'",
+)

@@ -1,0 +1,65 @@
+"""An OpenCL device for the tests of this room; `test_present` says it when there is none."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("pyopencl") is None:
+    collect_ignore = [
+        *("bench.py", "test_bookkeeping.py", "test_device.py", "test_forms.py", "test_runner.py"),
+        *("test_schedules.py", "test_sides.py", "test_stages.py", "test_trial.py"),
+        *("test_tuner.py", "test_variants.py"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The first device; what its compiler keeps lies in a folder of the tests' own."""
+    from cotenant.core.errors import DeviceError  # noqa: PLC0415
+    from cotenant.device.opencl.driver import open_place  # noqa: PLC0415
+
+    os.environ["POCL_CACHE_DIR"] = str(tmp_path_factory.mktemp("pocl"))
+    os.environ["PYOPENCL_NO_CACHE"] = "1"
+    try:
+        yield open_place()
+    except DeviceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """Model file and OpenCL bundle of a network of the zoo, each made once."""
+    pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
+    from cotenant.compiler.bundle import write_bundle  # noqa: PLC0415
+    from cotenant.compiler.lower import lower  # noqa: PLC0415
+    from cotenant.compiler.program import parse_target  # noqa: PLC0415
+    from cotenant.compiler.unit import UnitCache  # noqa: PLC0415
+    from cotenant.graph.zoo import zoo_path  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("compiled")
+    target = parse_target("opencl")
+
+    def make(name: str) -> tuple[Path, Path]:
+        model, out = zoo_path(name, folder), folder / name
+        if not out.exists():
+            program = lower(
+                model,
+                target,
+                shapes={},
+                batch=1,
+                cache=UnitCache(folder / "units"),
+                tell=lambda what, done, total: None,
+            )
+            write_bundle(program, name, target, out)
+        return model, out
+
+    return make
+
+
+def drawn(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
