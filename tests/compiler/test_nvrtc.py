@@ -6,9 +6,10 @@ import pytest
 
 from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.elastic import make_elastic
-from cotenant.compiler.nvrtc import assemble, available
+from cotenant.compiler.nvrtc import assemble
 from cotenant.compiler.source import Language
 from cotenant.core.errors import ModelError
+from cotenant.device.cuda.nvrtc import available
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs NVRTC: pip install 'cotenant[ptx]'")
 

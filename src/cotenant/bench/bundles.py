@@ -13,12 +13,12 @@ import cotenant.compiler
 from cotenant.bench.scenarios import Scenario
 from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.bundle import Assemble, write_bundle
-from cotenant.compiler.nvrtc import available
 from cotenant.compiler.program import Target, parse_target
 from cotenant.compiler.unit import UnitCache
 from cotenant.core.errors import CotenantError, ModelError, Unsupported
 from cotenant.device.bundle import read_bundle
 from cotenant.device.contents import SUFFIX, is_bundle
+from cotenant.device.cuda.nvrtc import available
 from cotenant.graph.cache import cache_folder
 from cotenant.graph.load import check_model, resolve_model
 

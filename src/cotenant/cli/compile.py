@@ -13,11 +13,12 @@ from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.bind import Shape
 from cotenant.compiler.bundle import Assemble, write_bundle
 from cotenant.compiler.front import lower_model
-from cotenant.compiler.nvrtc import Assembled, available
+from cotenant.compiler.nvrtc import Assembled
 from cotenant.compiler.program import Program, Target, parse_target
 from cotenant.compiler.stages import together
 from cotenant.compiler.unit import UnitCache
 from cotenant.core.errors import CotenantError
+from cotenant.device.cuda.nvrtc import available
 from cotenant.graph.cache import cache_folder
 from cotenant.graph.load import check_model, resolve_model
 

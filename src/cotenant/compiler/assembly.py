@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from cotenant.compiler.nvrtc import Assembled, Resources, assemble, options, version
+from cotenant.compiler.nvrtc import Assembled, Resources, assemble
+from cotenant.device.cuda.nvrtc import options, version
 
 _HEADERS = 1  # raise it when the headers that stand in for libcu++ come to mean something else
 

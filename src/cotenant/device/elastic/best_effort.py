@@ -20,7 +20,7 @@ from cotenant.device.elastic.ledger import Ledger
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
 from cotenant.device.elastic.resident import Step
-from cotenant.device.elastic.tenant import Answer, Message, Order, done
+from cotenant.device.elastic.tenant import Answer, Message, Order, done, failed
 from cotenant.device.sharing import Form, Shard, Sharing
 
 _AHEAD_S = 0.001
@@ -69,7 +69,7 @@ class BestEffortSide:
             except InvalidRequest as error:
                 answer = {"seat": order.tenant.seat, "invalid": str(error)}
             except DriverError as error:
-                answer = {"seat": order.tenant.seat, "failed": str(error)}
+                answer = failed(order.tenant.seat, error)
             self._tell(self._board.vacate())
             self._answer(answer)
 

@@ -14,7 +14,7 @@ from cotenant.device.elastic.driver import DriverError, Event, wait_for
 from cotenant.device.elastic.flights import Launched
 from cotenant.device.elastic.place import Place
 from cotenant.device.elastic.stages import launch_stages
-from cotenant.device.elastic.tenant import Answer, Order, done
+from cotenant.device.elastic.tenant import Answer, Order, done, failed
 
 
 class _Ending(NamedTuple):
@@ -43,14 +43,18 @@ class CriticalSide:
         try:
             tenant.resident.check(order.inputs)
             copies = tenant.resident.feed(place.queue, order.inputs)
-            launch_stages(tenant.resident, place, told)
+            if tenant.recorded is None:
+                launch_stages(tenant.resident, place, told)
+            else:
+                event = place.queue.replay(tenant.recorded.recording)
+                self._board.critical.add(Launched(tenant.task, tenant.recorded.view, event))
             outputs, fetched = tenant.resident.fetch(place.queue)
             place.queue.flush()
         except InvalidRequest as error:
             self._answer({"seat": tenant.seat, "invalid": str(error)})
             return
         except DriverError as error:
-            self._answer({"seat": tenant.seat, "failed": str(error)})
+            self._answer(failed(tenant.seat, error))
             return
         finally:
             self._board.launched()
@@ -68,6 +72,6 @@ class CriticalSide:
             end_s = self._clock.now()
             message = done(order, ending.outputs, end_s, end_s - order.start_s)
         except DriverError as error:
-            message = {"seat": order.tenant.seat, "failed": str(error)}
+            message = failed(order.tenant.seat, error)
         self._board.ended()
         self._answer(message)

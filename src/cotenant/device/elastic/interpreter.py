@@ -51,10 +51,19 @@ from cotenant.device.elastic.queues import Queues, open_queues
 from cotenant.device.elastic.ready import bandwidth, make_ready, views
 from cotenant.device.elastic.resident import Resident
 from cotenant.device.elastic.rule import from_values
-from cotenant.device.elastic.tenant import Answer, Message, Order, Tenant
+from cotenant.device.elastic.stages import recorded
+from cotenant.device.elastic.tenant import (
+    Answer,
+    Message,
+    Order,
+    Recorded,
+    Tenant,
+    as_one,
+    lost,
+)
 from cotenant.device.elastic.warm import warm_apart
 from cotenant.device.elastic.watchdog import Watchdog
-from cotenant.device.sharing import DeviceView, Form, Sharing
+from cotenant.device.sharing import DeviceView, Form, KernelView, Sharing
 
 _LOOK_EVERY_S = 0.1
 _CALM_S = 0.005
@@ -142,7 +151,7 @@ class _Machine:
             try:
                 self._answer({"seat": order["seat"], "loaded": self._load(order, arena)})
             except (CotenantError, OSError) as error:
-                self._answer({"seat": order["seat"], "unloadable": str(error)})
+                self._answer({"seat": order["seat"], "unloadable": str(error)} | lost(error))
 
     def _load(self, order: dict[str, Any], arena: Arena) -> Message:
         critical, place = order["critical"], self._queues.loading
@@ -155,16 +164,23 @@ class _Machine:
             if self._bandwidth is None:
                 self._bandwidth = bandwidth(place)
             about = views(resident, place, self._bandwidth, self._calm)
+        kept = self._recorded(resident, about) if critical else None
         seat = order["seat"]
         if seat not in self._left:
             if critical:
                 self._board.expect(seat, order["period_s"])
-            self._tenants[seat] = Tenant(seat, order["task"], critical, resident, about, arena)
+            self._tenants[seat] = Tenant(
+                seat, order["task"], critical, resident, about, arena, kept
+            )
         return {
             "inputs": [(one.name, one.dtype, one.shape) for one in resident.inputs],
             "outputs": [(one.name, one.dtype, one.shape) for one in resident.outputs],
             "fallbacks": resident.fallbacks,
         }
+
+    def _recorded(self, resident: Resident, about: tuple[KernelView, ...]) -> Recorded | None:
+        recording = recorded(resident, self._queues.critical) if about else None
+        return None if recording is None else Recorded(recording, as_one(about))
 
     def _calm(self) -> None:
         """Loading a model is nobody's urgent concern: wait while critical work is there."""
@@ -195,6 +211,8 @@ def serve(channel_fd: int, kind: Kind, opener: Opener) -> None:
                 channel.send(orjson.dumps(message))
         except OSError:  # the front is gone, and with it the reason to be here
             os._exit(0)
+        if "lost" in message:  # the front starts a new interpreter, and loads all tasks again
+            os._exit(1)
 
     machine: _Machine | None = None
     while True:

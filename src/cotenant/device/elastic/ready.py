@@ -39,6 +39,7 @@ def make_ready(
         spec.name: np.zeros(spec.shape, spec.dtype) for spec in resident.inputs
     }
     wait_for(resident.feed(place.queue, zeros))
+    wait_for(resident.fetch(place.queue)[1])  # a driver may get memory for the first copy
     resident.rewind(place.queue)
     never = PauseWord(place)
     for step in {step.name: step for step in resident.steps}.values():

@@ -8,7 +8,7 @@ joined in the own queue, so whoever uses that queue alone need not know of the o
 
 from collections.abc import Callable, Sequence
 
-from cotenant.device.elastic.driver import DriverError, Event
+from cotenant.device.elastic.driver import DriverError, Event, Queue, Recording
 from cotenant.device.elastic.launch import launch_plain
 from cotenant.device.elastic.place import Place
 from cotenant.device.elastic.resident import Resident
@@ -39,6 +39,15 @@ def launch_stages(resident: Resident, place: Place, told: Told = lambda number, 
         for one in (place, *sides):
             one.queue.flush()
     return beside
+
+
+def recorded(resident: Resident, place: Place) -> Recording | None:
+    """The same, kept by the driver, with as many side queues as the place has."""
+
+    def fill(queue: Queue, sides: Sequence[Queue]) -> None:
+        launch_stages(resident, place._replace(queue=queue, sides=tuple(sides)))
+
+    return place.device.record(fill, len(place.sides))
 
 
 def _queued(

@@ -1,16 +1,25 @@
 """A task and its bundle on the device: what both sides, the loader and the watchdog speak of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cotenant.device.arena import Arena, Place, end_of
 from cotenant.device.bundle import Array
+from cotenant.device.elastic.driver import DriverError, Recording
 from cotenant.device.elastic.resident import Resident
 from cotenant.device.sharing import KernelView
 
 Message = dict[str, Any]
 Answer = Callable[[Message], None]
 """Sends a message to the front; from any thread."""
+
+
+class Recorded(NamedTuple):
+    """All plain kernels of a bundle, to be queued at once."""
+
+    recording: Recording
+    view: KernelView
+    """What stands for them, since nobody is told of them one by one."""
 
 
 class Tenant(NamedTuple):
@@ -23,6 +32,8 @@ class Tenant(NamedTuple):
     views: tuple[KernelView, ...]
     """One for each step."""
     arena: Arena
+    recorded: Recorded | None = None
+    """Of a critical task, where the device's driver keeps launches."""
 
 
 class Order(NamedTuple):
@@ -47,3 +58,26 @@ def done(order: Order, outputs: Mapping[str, Array], end_s: float, busy_s: float
         "end_s": end_s,
         "busy_s": busy_s,
     }
+
+
+def failed(seat: int, error: DriverError) -> Message:
+    """The message that an order has ended badly."""
+    return {"seat": seat, "failed": str(error)} | lost(error)
+
+
+def lost(error: Exception) -> Message:
+    """What a message says beside an error after which only a new interpreter is of use."""
+    return {"lost": True} if isinstance(error, DriverError) and error.lost else {}
+
+
+def as_one(views: Sequence[KernelView]) -> KernelView:
+    """What stands for kernels whose ends nobody is told of one by one: the longest, for all.
+
+    A recording of a driver has one end. Until it comes, the rule sees the kernel that runs most
+    of the time, and the time that is left is that of the whole inference; it may so let shards
+    run beside a kernel that leaves them less room. The watchdog's limit grows likewise.
+    """
+    longest = max(views, key=lambda view: view.alone_s or 0.0)
+    times_s = [view.alone_s for view in views if view.alone_s is not None]
+    whole_s = sum(times_s) if len(times_s) == len(views) else None
+    return longest._replace(alone_s=whole_s)

@@ -148,13 +148,12 @@ class OpenClQueue:
     ) -> OpenClEvent:
         size = (blocks[0] * block[0], blocks[1] * block[1], blocks[2] * block[2])
         native = kernel.native
+        given = [one.native if type(one) is OpenClBuffer else one for one in arguments]
+        others = [one.native for one in behind] if behind else None
         try:
-            native.set_args(
-                *(one.native if type(one) is OpenClBuffer else one for one in arguments)
-            )
-            wait_for = [one.native for one in behind] or None
+            native.set_args(*given)
             return OpenClEvent(
-                cl.enqueue_nd_range_kernel(self.native, native, size, block, wait_for=wait_for)
+                cl.enqueue_nd_range_kernel(self.native, native, size, block, wait_for=others)
             )
         except cl.Error as error:
             raise DriverError(str(error)) from error
