@@ -33,6 +33,7 @@ from cotenant.device.elastic.find import find_devices
 from cotenant.device.opencl.kind import OPENCL
 from cotenant.device.several import Several
 from cotenant.device.sharing import Sharing
+from tests.device.elastic.events import following, launch, load, output, random_words
 from tests.device.elastic.programs import (
     bundled,
     endless_program,
@@ -61,37 +62,6 @@ def opened(place: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     yield make
     for device in devices:
         device.close()
-
-
-def following(device: Hardware, count: int) -> list[Event]:
-    """The next events, waiting for each as an event loop would."""
-    events: list[Event] = []
-    while len(events) < count:
-        ready, _, _ = select.select([device.fileno()], [], [], 60)
-        assert ready, f"the device fell silent after {events}"
-        events += device.poll()
-    return events
-
-
-def load(device: Hardware, model: Path, name: str, component: str = "gpu0", **about: Any) -> Event:
-    device.load(Task(name=name, model=str(model), **about), component)
-    (event,) = following(device, 1)
-    return event
-
-
-def launch(device: Hardware, name: str, x: np.ndarray) -> None:
-    device.launch(name, [Request(1, name, 0.0, inputs={"x": x})], 0)
-
-
-def output(event: Event) -> np.ndarray:
-    assert isinstance(event, Completed), event
-    assert event.end_s >= event.start_s
-    assert event.outputs is not None
-    return event.outputs[0]["y"]
-
-
-def random_words(count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 2**32, count, np.uint32)
 
 
 @pytest.mark.parametrize("rule", [Plain(), Pausing(), Pausing(5, 3), Motley()])

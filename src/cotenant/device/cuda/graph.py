@@ -1,6 +1,5 @@
 """What is queued while it is recorded goes in; a graph that is queued by one call comes out."""
 
-import contextlib
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,8 +34,9 @@ class CudaGraph:
         try:
             fill(queue, sides)
         except BaseException:
-            with contextlib.suppress(Exception):
-                raw.cuStreamEndCapture(queue.native)  # what it gives is no graph
+            code, *graphs = raw.cuStreamEndCapture(queue.native)
+            if not code:  # what was queued until then can be recorded, but is not all
+                cuda.release(raw.cuGraphDestroy, *graphs)
             raise
         graph = cuda.call(raw.cuStreamEndCapture, queue.native)
         try:

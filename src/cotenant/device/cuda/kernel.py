@@ -1,6 +1,7 @@
 """An image of code goes in; its kernels, with room for their arguments, come out."""
 
 import ctypes
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ class CudaKernel:
         self.shared_bytes = shared_bytes
         self._cuda = cuda
         self._program = program  # not to be unloaded before this
+        self._takes = _parameters(cuda, native)
         self._slots: Any = (ctypes.c_uint64 * 0)()
         self._pointers: Any = (ctypes.c_void_p * 0)()
         if shared_bytes:
@@ -45,6 +47,11 @@ class CudaKernel:
         """
         count = len(arguments)
         if count != len(self._slots):
+            if self._takes not in (None, count):
+                raise DriverError(
+                    f"kernel {self.name!r} takes {self._takes} arguments, not {count}; "
+                    "compile its bundle again"
+                )
             self._slots = (ctypes.c_uint64 * count)()
             first = ctypes.addressof(self._slots)
             self._pointers = (ctypes.c_void_p * count)(*range(first, first + 8 * count, 8))
@@ -82,6 +89,22 @@ class CudaProgram:
     def kernel(self, name: str, shared_bytes: int = 0) -> CudaKernel:
         function = self._cuda.call(self._cuda.raw.cuModuleGetFunction, self._native, name.encode())
         return CudaKernel(self._cuda, self, function, name, shared_bytes)
+
+
+def _parameters(cuda: Cuda, function: Any) -> int | None:
+    """How many a kernel has; `None` where the driver, older than CUDA 12.4, does not tell.
+
+    A launch with too few would read addresses from anywhere.
+    """
+    try:
+        ask = cuda.raw.cuFuncGetParamInfo
+        for number in itertools.count():
+            code, *_ = ask(function, number)
+            if code:  # there is none of this number
+                return number
+    except (AttributeError, RuntimeError):
+        pass
+    return None
 
 
 def _bits(scalar: Any) -> int:

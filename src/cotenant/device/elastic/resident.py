@@ -136,9 +136,9 @@ class Resident:
                 raise
             program = place.device.build(plain_part(code), name)
             self.fallbacks[name] = str(error)
-            return forms(
-                program, name, about.grid, about.block, False, shared_bytes=about.shared_bytes
-            )
+            shared_bytes = about.shared_bytes
+            made = forms(program, name, about.grid, about.block, False, shared_bytes=shared_bytes)
+            return _that_fits(place, name, made)
 
     def _put(self, bundle: Bundle, place: Place) -> dict[str, Buffer]:
         values = {
@@ -167,7 +167,11 @@ def built(place: Place, code: Code, name: str, about: Schedule) -> Forms:
     """
     program, elastic = place.device.build(code, name), about.rung == "preemptive"
     made = forms(program, name, about.grid, about.block, elastic, shared_bytes=about.shared_bytes)
-    x, y, z = about.block
+    return _that_fits(place, name, made)
+
+
+def _that_fits(place: Place, name: str, made: Forms) -> Forms:
+    x, y, z = made.block
     most = min(
         kernel.most_threads
         for kernel in (made.plain, made.static, made.preemptive)
