@@ -113,10 +113,10 @@ def test_components_of_several_kinds_are_read():
     text = GOOD.replace(
         "tasks:",
         "components: [{name: c, cores: [0]}, {name: g, kind: opencl}, "
-        "{name: h, kind: opencl, device: 1}]\ntasks:",
+        "{name: h, kind: cuda, device: 1}]\ntasks:",
     )
     kinds = [(one.kind, one.cores, one.device) for one in parse_workload(text).components]
-    assert kinds == [("cpu", (0,), None), ("opencl", (), None), ("opencl", (), 1)]
+    assert kinds == [("cpu", (0,), None), ("opencl", (), None), ("cuda", (), 1)]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -118,7 +118,7 @@ def inferred(wire: Wire, task: str, name: str, x: np.ndarray) -> Any:
         ("[]", "model.zip", "kind: opencl, device: 0"),
         ("[{name: c, cores: [0]}]", "model.bundle", "kind: opencl, device: 0"),
         ("[{name: g, kind: opencl, device: 77}]", "model.bundle", "OpenCL device 77"),
-        ("[{name: g, kind: cuda}]", "model.bundle", "cannot be served yet"),
+        ("[{name: g, kind: cuda}]", "model.bundle", "kind: opencl"),
         ("[{name: g, kind: opencl, cores: [0]}]", "model.bundle", "device: 0"),
         ("[{name: c, cores: [0], device: 1}]", "model.bundle", "goes with kind: opencl"),
     ],

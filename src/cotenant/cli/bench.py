@@ -19,9 +19,12 @@ from cotenant.bench.records import suite_of
 from cotenant.bench.report import RECORDS, REPORT, write_report
 from cotenant.bench.scenarios import BUILT_IN, POLICIES, Scenario, find_scenario
 from cotenant.bench.servers import sigterm_interrupts
+from cotenant.bench.speed_report import write_speed_report
 from cotenant.bench.suite_report import write_suite_report
 from cotenant.bench.suites import SUITES
+from cotenant.cli.bench_cuda import cuda
 from cotenant.cli.bench_kernels import kernels
+from cotenant.cli.bench_speed import speed
 from cotenant.cli.elastic_suites import disb, mdtb
 from cotenant.cli.measuring import measure, print_bars, progress_bar, verdict
 from cotenant.cli.prediction import prediction
@@ -46,6 +49,8 @@ bench.add_command(disb)
 
 
 bench.add_command(kernels)
+bench.add_command(speed)
+bench.add_command(cuda)
 
 
 @bench.command()
@@ -110,6 +115,8 @@ def report(folder: Path) -> None:
             print_bars(write_suite_report(folder), folder, console)
         elif suite == "kernels":
             print_bars(write_kernel_report(folder), folder, console)
+        elif suite == "speed":
+            print_bars(write_speed_report(folder), folder, console)
         else:
             print_bars(write_report(folder), folder, console)
     except CotenantError as error:

@@ -1,6 +1,5 @@
 """Every elastic form computes, bit by bit, what the untransformed kernel computes."""
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,7 @@ from cotenant.device.elastic.launch import forms
 from tests.compiler import kernels
 from tests.device.elastic.bench import Bench, by_hand, same
 from tests.device.elastic.conftest import drawn
-
-MODELS = os.environ.get("COTENANT_TEST_MODELS", "cifarnet").split(",")
-"""More networks of the zoo can be named; a device that compiles on a processor needs minutes."""
+from tests.device.elastic.models import MODELS
 
 few = settings(
     max_examples=8,

@@ -17,7 +17,7 @@ from cotenant.device.elastic.runner import Runner
 from cotenant.device.opencl.driver import open_place
 from tests.compiler.kernels import scale_program
 from tests.device.elastic.conftest import drawn
-from tests.device.elastic.test_forms import MODELS
+from tests.device.elastic.models import MODELS
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from cotenant.device.bundle import Bundle, Code, Schedule, read_bundle
 from cotenant.device.elastic.launch import forms
 from tests.device.elastic.bench import Bench
 from tests.device.elastic.conftest import drawn
-from tests.device.elastic.test_forms import MODELS, check_kernel
+from tests.device.elastic.models import MODELS
+from tests.device.elastic.test_forms import check_kernel
 
 
 @pytest.mark.timeout(900)  # a driver that compiles on the processor needs seconds for a kernel

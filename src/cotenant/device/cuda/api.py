@@ -13,10 +13,7 @@ from cotenant.core.errors import DeviceError
 from cotenant.device.cuda.kind import CUDA
 from cotenant.device.elastic.driver import DriverError
 
-_NO_DRIVER = (
-    "there is no CUDA driver here: {}; install NVIDIA's driver, or on a machine without an "
-    "NVIDIA GPU use a component of kind: opencl"
-)
+_NO_DRIVER = f"there is no CUDA driver here: {{}}; {CUDA.remedy}"
 _LOST = frozenset(
     {
         *("CUDA_ERROR_DEINITIALIZED", "CUDA_ERROR_CONTEXT_IS_DESTROYED"),
@@ -105,5 +102,5 @@ def _package() -> Any:
         return importlib.import_module(f"{CUDA.package}.driver")
     except ModuleNotFoundError as error:
         raise DeviceError(
-            f"CUDA needs the Python package {CUDA.package}; {CUDA.install}"
+            f"CUDA needs the Python package {CUDA.package}; {CUDA.remedy}"
         ) from error

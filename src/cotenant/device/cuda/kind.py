@@ -8,5 +8,8 @@ CUDA = Kind(
     room="cotenant.device.cuda",
     package="cuda.bindings",
     target="cuda:sm_87",
-    remedy="and install NVIDIA's driver; on a machine without it use a component of kind: opencl",
+    remedy=(
+        "install NVIDIA's driver and run: pip install 'cotenant[cuda]'; "
+        "without an NVIDIA GPU use a component of kind: opencl"
+    ),
 )

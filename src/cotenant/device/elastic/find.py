@@ -31,7 +31,7 @@ def find_devices(kind: Kind) -> tuple[Found, ...]:
         DeviceError: its package or its driver is missing, or has brought down who asked it.
     """
     if not _is_there(kind.package):
-        raise DeviceError(f"{kind.title} needs the Python package {kind.package}; {kind.install}")
+        raise DeviceError(f"{kind.title} needs the Python package {kind.package}; {kind.remedy}")
     asked = subprocess.run(
         [sys.executable, "-m", f"{kind.room}.list"],
         capture_output=True,

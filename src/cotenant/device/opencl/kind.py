@@ -8,5 +8,5 @@ OPENCL = Kind(
     room="cotenant.device.opencl",
     package="pyopencl",
     target="opencl",
-    remedy="install its driver, or for PoCL run: pip install 'cotenant[opencl]'",
+    remedy="run: pip install 'cotenant[opencl]', which brings PoCL; a GPU needs its driver, too",
 )
