@@ -1,4 +1,4 @@
-"""A model goes in; what runs it plain and alone comes out: we, and what a user would take instead.
+"""A model goes in; what runs it plain comes out: we, and what a user would take instead.
 
 On CUDA that is PyTorch, in float32 and in TF32; elsewhere it is ONNX Runtime on the processor.
 Inputs and outputs stay where they are: what is timed is the network.

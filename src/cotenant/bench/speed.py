@@ -1,4 +1,4 @@
-"""A device and models go in; how long one inference takes alone, beside other frameworks, comes out.
+"""A device and models go in; the time of one inference, here and in other frameworks, comes out.
 
 All contestants of a model are measured in the same rounds, each round in an order drawn anew.
 """

@@ -202,10 +202,6 @@ class FakeCuda:
         return self._pinned[p][1]
 
     @_asked
-    def cuMemcpyHtoD(self, dstDevice: int, srcHost: int, ByteCount: int) -> None:
-        self._at(dstDevice, ByteCount)[:] = _host(srcHost, ByteCount)
-
-    @_asked
     def cuMemcpyHtoDAsync(self, dstDevice: int, srcHost: int, ByteCount: int, hStream: Any) -> None:
         target = self._at(dstDevice, ByteCount)
         if self._is_pinned(srcHost, ByteCount):

@@ -2,10 +2,9 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from cotenant.core.errors import CotenantError, DeviceError
 from cotenant.device.bundle import Array, Code
@@ -24,6 +23,7 @@ from cotenant.device.tuning import Here
 
 _ALIGNMENT_BYTES = 256
 _NAME_BYTES = 256
+_TARGET = re.compile(r"cuda:sm_(\d+)")
 
 _log = logging.getLogger("cotenant")
 
@@ -40,7 +40,7 @@ class CudaAccelerator:
         device = cuda.call(raw.cuDeviceGet, number)
         about = describe(cuda, number)
         self._cuda = cuda
-        self._sm = _sm(about.target)
+        self._sm = int(about.target.rpartition("sm_")[2])
         self.name = about.name
         self.here = Here(self.name, f"{_version(cuda)}; {_driver()}; sm_{self._sm}")
         self.width = about.units
@@ -61,9 +61,13 @@ class CudaAccelerator:
             Priority.HIGH: int(greatest), Priority.ORDINARY: 0, Priority.LOW: int(least)
         }  # fmt: skip
         self._untimed, self._timed = Events(cuda, timed=False), Events(cuda, timed=True)
+        self._loading = self.queue()
 
     def refusal(self, target: str) -> str | None:
-        wanted = _sm(target)
+        found = _TARGET.fullmatch(target)
+        if found is None:
+            return f"its target is {target!r}, and this device runs code for cuda:sm_{self._sm}"
+        wanted = int(found[1])
         if wanted <= self._sm:
             return None
         return (
@@ -100,9 +104,7 @@ class CudaAccelerator:
 
     def constant(self, array: Array) -> CudaBuffer:
         made = CudaBuffer.allocate(self._cuda, max(1, array.nbytes), constant=True)
-        whole = np.ascontiguousarray(array)
-        copy = self._cuda.raw.cuMemcpyHtoD
-        self._cuda.call(copy, made.native, whole.ctypes.data, whole.nbytes)
+        self._loading.write(made, array)
         return made
 
     def word(self) -> CudaWord:
@@ -164,17 +166,13 @@ def describe(cuda: Cuda, number: int) -> Found:
 
     major = ask(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
     minor = ask(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
-    name = bytes(cuda.call(raw.cuDeviceGetName, _NAME_BYTES, device)).rstrip(b"\0")
+    name = bytes(cuda.call(raw.cuDeviceGetName, _NAME_BYTES, device)).partition(b"\0")[0]
     return Found(
         name=f"CUDA: {name.decode(errors='replace').strip()}",
         units=ask(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
         memory_bytes=int(cuda.call(raw.cuDeviceTotalMem, device)),
         target=f"cuda:sm_{10 * major + minor}",
     )
-
-
-def _sm(target: str) -> int:
-    return int(target.rpartition("sm_")[2])
 
 
 def _version(cuda: Cuda) -> str:

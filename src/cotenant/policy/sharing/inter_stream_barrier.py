@@ -5,7 +5,7 @@ the streams start together, round by round, with a barrier between two rounds.
 
 A rule decides about best-effort kernels, so it holds the best-effort side of the barrier: one
 kernel in flight, the next when that has ended, and no priority for either stream. Where a device
-queues a whole critical inference at once, as `device/opencl` does, critical kernels do not wait
+queues a whole critical inference at once, as `device/elastic` does, critical kernels do not wait
 for the round to end: this baseline is then kinder to critical work than the published one.
 """
 
