@@ -89,9 +89,7 @@ def test_every_part_is_a_command_with_these_options(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.timeout(600)
-def test_a_tiny_run_beside_onnxruntime(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tiny_run_beside_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for extra, module in [("opencl", "pyopencl"), ("compile", "tvm")]:
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"needs pip install 'cotenant[{extra}]'")

@@ -44,7 +44,7 @@ def test_a_bundle_goes_to_a_component_of_its_kind(tmp_path: Path) -> None:
         assert housed(Task(name="t", model=str(model)), COMPONENTS).component == component
     with pytest.raises(WorkloadError, match="kind: cuda, device: 0"):
         housed(Task(name="t", model=str(cuda)), COMPONENTS[:2])
-    with pytest.raises(WorkloadError, match="of kind cuda.*--target cuda:sm_87"):
+    with pytest.raises(WorkloadError, match=r"of kind cuda.*--target cuda:sm_87"):
         housed(Task(name="t", model="m.onnx"), COMPONENTS[2:])
 
 

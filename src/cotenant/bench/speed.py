@@ -90,9 +90,7 @@ def _line(model: str, settings: Settings, place: Place, tell: Tell) -> dict[str,
         return line | {"failure": str(error)}
 
 
-def _tune(
-    bundle: Bundle, place: Place, rounds: int, rng: np.random.Generator, tell: Tell
-) -> None:
+def _tune(bundle: Bundle, place: Place, rounds: int, rng: np.random.Generator, tell: Tell) -> None:
     """Choose schedules on this device, unless that has been done."""
     try:
         known = read_table(bundle, place.here)

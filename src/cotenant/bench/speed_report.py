@@ -58,9 +58,7 @@ def _bars(header: Mapping[str, Any], models: Mapping[str, Any]) -> list[Bar]:
     ]
 
 
-def _markdown(
-    header: Mapping[str, Any], models: Mapping[str, Any], bars: Sequence[Bar]
-) -> str:
+def _markdown(header: Mapping[str, Any], models: Mapping[str, Any], bars: Sequence[Bar]) -> str:
     others = sorted({name for about in models.values() for name in about["ratio"]})
     heads = ["model", OURS, *(head for name in others for head in (name, f"{OURS} / {name}"))]
     rows = []

@@ -19,9 +19,7 @@ _OUT = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.option("--out", type=_OUT, required=True, help="Folder for records and reports.")
-@click.option(
-    "--component", type=click.Choice(sorted(KINDS)), default="opencl", show_default=True
-)
+@click.option("--component", type=click.Choice(sorted(KINDS)), default="opencl", show_default=True)
 @click.option("--model", "models", multiple=True, type=click.Choice(sorted(ZOO)), help="Only it.")
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
 @click.option(

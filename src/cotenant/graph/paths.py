@@ -23,7 +23,8 @@ def model_files(reference: str, segments: int) -> ModelFiles:
     if is_bundle(path):
         raise ModelError(
             f"{reference!r} is a bundle of kernels, and this component runs ONNX files; give the "
-            "task a component of kind: opencl or cuda, or name the ONNX file that it was compiled from"
+            "task a component of kind: opencl or cuda, as the bundle's target is, or name the ONNX "
+            "file that it was compiled from"
         )
     check_model(path)
     if segments == 1:

@@ -356,7 +356,7 @@ class FakeCuda:
         return 8 * paramIndex
 
     @_asked
-    def cuLaunchKernel(
+    def cuLaunchKernel(  # noqa: PLR0917 - so many has the driver's
         self, f: Any, gx: int, gy: int, gz: int, bx: int, by: int, bz: int,
         sharedMemBytes: int, hStream: Any, kernelParams: int, extra: int,
     ) -> None:  # fmt: skip
@@ -371,9 +371,7 @@ class FakeCuda:
             for number, size in enumerate(function.sizes)
         ]
         self.launched.append(function.name)
-        self._add(
-            hStream, lambda: self._run(function, (gx, gy, gz), bx * by * bz, bits)
-        )
+        self._add(hStream, lambda: self._run(function, (gx, gy, gz), bx * by * bz, bits))
 
     # --- graphs ----------------------------------------------------------------------------
 

@@ -94,7 +94,8 @@ class Machine:
 
     def step(self) -> bool:
         """Run one node; false if none is ready."""
-        for stream in sorted(reversed(self.streams), key=lambda one: one.priority):
+        by_turn = sorted(enumerate(self.streams), key=lambda one: (one[1].priority, -one[0]))
+        for _, stream in by_turn:
             if stream.queued and stream.queued[0].ready:
                 node = stream.queued.popleft()
                 self.now_s += 1e-6

@@ -35,9 +35,7 @@ def in_cuda(program: Program) -> Program:
     )
 
 
-def bundled(
-    program: Program, folder: Path, name: str, *, sm: int = 80, ptx: bool = True
-) -> Path:
+def bundled(program: Program, folder: Path, name: str, *, sm: int = 80, ptx: bool = True) -> Path:
     def assemble(source: str, name: str) -> Assembled:
         return Assembled(stub_ptx(source, sm), {})
 

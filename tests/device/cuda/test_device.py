@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cotenant.core.errors import LaneLost
+from cotenant.core.task import Task
 from cotenant.device.base import Completed, Failed, Loaded, LoadFailed
 from cotenant.device.cpu.scheduling import best_rung
 from cotenant.device.elastic.device import ElasticDevice
@@ -81,9 +82,7 @@ def test_what_does_not_fit_and_what_is_too_new_is_refused_and_the_others_stay_up
     np.testing.assert_array_equal(output(following(device, 1)[0]), spun(x, 60_000))
 
 
-def test_a_context_that_is_broken_makes_a_new_interpreter(
-    opened: Opened, tmp_path: Path
-) -> None:
+def test_a_context_that_is_broken_makes_a_new_interpreter(opened: Opened, tmp_path: Path) -> None:
     device = opened(Plain())
     load(device, bundled(spin_program(steps=1), tmp_path, "good"), "good")
     before = device.lanes()["good"][0]
@@ -93,10 +92,10 @@ def test_a_context_that_is_broken_makes_a_new_interpreter(
             name="wild", source=wild.kernels[0].source.replace("spin", "wild")),),
         steps=(wild.steps[0]._replace(kernel="wild"),),
     )  # fmt: skip
-    refused = load(device, bundled(bad, tmp_path, "bad"), "bad")
+    device.load(Task(name="bad", model=str(bundled(bad, tmp_path, "bad"))), "gpu0")
+    refused, lost, back = following(device, 3)
     assert isinstance(refused, LoadFailed)
     assert "ILLEGAL_ADDRESS" in str(refused.error)
-    lost, back = following(device, 2)
     assert isinstance(lost, Failed)
     assert isinstance(lost.error, LaneLost)
     assert isinstance(back, Loaded)

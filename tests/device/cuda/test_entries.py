@@ -110,6 +110,4 @@ class _Recorder:
 
     def launch(self, kernel, blocks, block, arguments, behind=()) -> None:  # type: ignore[no-untyped-def]
         kernel.packed(arguments)  # counts them against the entry, too
-        self._seen[kernel.name] = [
-            4 if isinstance(one, np.uint32) else 8 for one in arguments
-        ]
+        self._seen[kernel.name] = [4 if isinstance(one, np.uint32) else 8 for one in arguments]

@@ -103,9 +103,7 @@ def test_forms_agree_bit_by_bit(place: Place) -> None:
 
 
 @pytest.mark.parametrize("sides", [0, 3])
-def test_a_graph_gives_what_single_launches_give(
-    sides: int, place: Place, tmp_path: Path
-) -> None:
+def test_a_graph_gives_what_single_launches_give(sides: int, place: Place, tmp_path: Path) -> None:
     wide = with_sides(place, sides)
     one = Resident(bundled(in_cuda(branching_program()), tmp_path), wide)
     make_ready(one, wide, frozenset())

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import select
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +13,11 @@ import pytest
 
 from cotenant.core.errors import CotenantError, DeviceError, InvalidRequest, LaneLost
 from cotenant.core.model import ModelFiles
-from cotenant.core.request import Request
 from cotenant.core.task import Task
 from cotenant.device.base import (
     Allowance,
     Completed,
-    Event,
     Failed,
-    Hardware,
     Loaded,
     LoadFailed,
 )

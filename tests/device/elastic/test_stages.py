@@ -30,8 +30,8 @@ from cotenant.device.elastic.tenant import Order, Tenant
 from cotenant.device.opencl.workers import Workers
 from cotenant.device.sharing import DeviceView, KernelView
 from tests.device.elastic.conftest import drawn
-from tests.device.elastic.programs import branched, branching_program, bundled
 from tests.device.elastic.models import MODELS
+from tests.device.elastic.programs import branched, branching_program, bundled
 
 SIDES = [0, 1, 2, SIDE_QUEUES]
 

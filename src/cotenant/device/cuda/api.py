@@ -101,6 +101,4 @@ def _package() -> Any:
     try:
         return importlib.import_module(f"{CUDA.package}.driver")
     except ModuleNotFoundError as error:
-        raise DeviceError(
-            f"CUDA needs the Python package {CUDA.package}; {CUDA.remedy}"
-        ) from error
+        raise DeviceError(f"CUDA needs the Python package {CUDA.package}; {CUDA.remedy}") from error
