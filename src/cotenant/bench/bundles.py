@@ -83,11 +83,11 @@ def made_bundle(model: str, target: str, tell: Tell) -> Path:
     lower = importlib.import_module("cotenant.compiler.lower").lower
     cache = UnitCache(cache_folder() / "kernels")
     program = lower(path, chosen, shapes={}, batch=1, cache=cache, tell=tell)
-    write_bundle(program, f"{model} sha256:{digest}", chosen, folder, _assembler(chosen))
+    write_bundle(program, f"{model} sha256:{digest}", chosen, folder, assembler(chosen))
     return folder
 
 
-def _assembler(target: Target) -> Assemble | None:
+def assembler(target: Target) -> Assemble | None:
     """What makes PTX for a target that has it, if it is installed; a device may do it, too."""
     architecture = target.architecture
     if architecture is None or not available():

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from cotenant.bench.bundles import assembler
 from cotenant.bench.kernel_trial import Trial
 from cotenant.bench.kernels import Findings, Settings
 from cotenant.compiler.bundle import write_bundle
 from cotenant.compiler.elastic import Rung
 from cotenant.compiler.program import Kernel, Program
 from cotenant.device.accelerators import open_place
-from cotenant.device.bundle import read_bundle
+from cotenant.device.bundle import Code, read_bundle
 from cotenant.device.elastic.kind import Kind
 from cotenant.device.elastic.runner import Runner
 
@@ -36,6 +37,7 @@ class DeviceExaminer:
         self._kind = kind
         self._settings = settings
         self._place = open_place(kind)
+        self._assemble = assembler(settings.target)
         self._seen: set[str] = set()
 
     @property
@@ -51,7 +53,7 @@ class DeviceExaminer:
         trial = Trial(
             self._place,
             kernel,
-            text,
+            Code(text, self._assemble(text, kernel.name).ptx if self._assemble else None),
             arguments=arguments,
             constants=program.constants,
             sizes_bytes=program.sizes_bytes,
@@ -70,7 +72,8 @@ class DeviceExaminer:
             for spec in program.inputs
         }
         with tempfile.TemporaryDirectory() as folder:
-            write_bundle(program, name, self._settings.target, Path(folder) / name)
+            target = self._settings.target
+            write_bundle(program, name, target, Path(folder) / name, self._assemble)
             bundle = read_bundle(Path(folder) / name, self._kind.name)
         found = Runner(bundle, self._place).infer(inputs)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

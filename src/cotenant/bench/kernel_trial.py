@@ -46,7 +46,7 @@ class Trial:
         self,
         place: Place,
         kernel: Kernel,
-        text: str,
+        code: Code,
         *,
         arguments: tuple[str, ...],
         constants: Mapping[str, Array],
@@ -55,7 +55,7 @@ class Trial:
         """Build the kernel and allocate what it takes.
 
         Args:
-            text: the source with elastic forms.
+            code: the source with elastic forms.
             arguments: values of one step that launches it.
             constants: by value; they keep what they hold.
             sizes_bytes: of the values that are no constants; those are drawn.
@@ -64,7 +64,7 @@ class Trial:
             DeviceError: it does not build.
         """
         self._place = place
-        program = place.device.build(Code(text), kernel.name)
+        program = place.device.build(code, kernel.name)
         self._forms: Forms = forms(
             program, kernel.name, kernel.grid, kernel.block, True, shared_bytes=kernel.shared_bytes
         )

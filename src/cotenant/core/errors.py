@@ -7,6 +7,7 @@ A message says what happened, where, and what to do about it. Protocol codes liv
      +- WorkloadError          a workload file or command line that cannot be used
      +- ModelError             a model file that is corrupt, unsupported or unsafe
      +- DeviceError            a component that cannot do what was asked of it
+     |   +- DriverError        a refusal of an accelerator's driver; in `device/elastic/driver.py`
      +- InvalidRequest         a request whose form is wrong: names, shapes, bytes
      |   +- RequestTooLarge    a body or tensor over the configured limit
      +- NotFound               an unknown model, version or route

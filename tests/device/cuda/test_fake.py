@@ -1,7 +1,8 @@
 """The fake refuses misuse as the driver does, and has its names, arguments and values."""
 
 import ctypes
-from enum import EnumMeta
+import gc
+from enum import EnumMeta, IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ import numpy as np
 import pytest
 
 from cotenant.compiler.source import split_list
+from cotenant.device.bundle import Code, read_bundle
 from cotenant.device.cuda.api import Cuda
 from cotenant.device.cuda.driver import open_place
 from cotenant.device.elastic.driver import DriverError
+from cotenant.device.elastic.place import with_sides
+from cotenant.device.elastic.queues import open_queues
+from cotenant.device.elastic.ready import bandwidth, make_ready, views
+from cotenant.device.elastic.resident import Resident
+from cotenant.device.elastic.stages import recorded
+from cotenant.device.sharing import Form
 from tests.device.cuda import codes
 from tests.device.cuda.fake import FakeCuda
-from tests.device.cuda.programs import stub_ptx
+from tests.device.cuda.machine import Event, Graph, Stream
+from tests.device.cuda.programs import bundled, stub_ptx
+from tests.device.elastic.programs import branching_program
 
 SOURCE = 'extern "C" __global__ void sum(const unsigned int* a, unsigned int n) { }'
 
@@ -123,10 +133,81 @@ def test_ordinary_memory_keeps_who_copies_and_pinned_does_not(
     assert found.tolist() == [6] * 16
 
 
-def test_names_arguments_and_values_are_the_packages() -> None:
-    real = pytest.importorskip(
+class _Asking(FakeCuda):
+    """Hands everything to the package, too, as it would be with a driver."""
+
+    def __init__(self, real: Any, **about: Any) -> None:
+        super().__init__(**about)
+        self.real = real
+        self.asked: set[str] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        own = super().__getattribute__(name)
+        if not name.startswith("cu"):
+            return own
+
+        def ask(*given: Any) -> Any:
+            if name not in self.asked:
+                self.asked.add(name)
+                # It turns all arguments into those of C, and only then looks for the library.
+                with pytest.raises(RuntimeError, match=r"(?i)driver|libcuda|dlopen"):
+                    getattr(self.real, name)(*(self._theirs(name, one) for one in given))
+            return own(*given)
+
+        return ask
+
+    def _theirs(self, name: str, given: Any) -> Any:
+        kinds = {Stream: "CUstream", Event: "CUevent", Graph: "CUgraph", str: "CUdevice"}
+        if isinstance(given, Graph) and name not in ("cuGraphDestroy", "cuGraphInstantiate"):
+            return self.real.CUgraphExec(0)
+        if type(given) in kinds:
+            return getattr(self.real, kinds[type(given)])(0)
+        if isinstance(given, IntEnum):
+            return getattr(self.real, type(given).__name__)(int(given))
+        if isinstance(given, list):
+            return [self._theirs(name, one) for one in given]
+        handles = {"_Module": "CUmodule", "_Function": "CUfunction", "object": "CUcontext"}
+        if type(given).__name__ in handles:
+            return getattr(self.real, handles[type(given).__name__])(0)
+        return given
+
+
+def test_the_package_takes_what_it_is_given(tmp_path: Path) -> None:
+    """The types of all arguments, as far as that shows without a driver."""
+    real = package()
+    try:
+        real.cuInit(0)
+    except RuntimeError:
+        pass
+    else:
+        pytest.skip("there is a driver; test_real shows more")
+    fake = _Asking(real)
+    place = open_place(0, fake)
+    folder = bundled(branching_program(), tmp_path, "b")
+    one = Resident(read_bundle(folder, "cuda"), with_sides(place, 2))
+    queues = open_queues(place, critical_first=True)
+    make_ready(one, queues.loading, frozenset(Form))
+    views(one, queues.loading, bandwidth(queues.loading), lambda: None)
+    recording = recorded(one, queues.critical)
+    assert recording is not None
+    assert place.queue.replay(recording).ended in (True, False)
+    one.progress(place.queue)
+    place.device.build(Code("", stub_ptx(SOURCE)), "sum").kernel("sum", shared_bytes=64)
+    del one, recording, queues
+    gc.collect()
+    assert place.queue.marker().wait() is None
+    never = {name for name in vars(FakeCuda) if name.startswith("cu")} - fake.asked
+    assert never <= {"cuGetErrorString"}, "it is not used, or was not tried"
+
+
+def package() -> Any:
+    return pytest.importorskip(
         "cuda.bindings.driver", reason="needs cuda-bindings: pip install 'cotenant[cuda]'"
     )
+
+
+def test_names_arguments_and_values_are_the_packages() -> None:
+    real = package()
     for name, own in vars(FakeCuda).items():
         if not name.startswith("cu"):
             continue

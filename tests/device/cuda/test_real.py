@@ -14,7 +14,7 @@ from cotenant.compiler.nvrtc import assemble
 from cotenant.compiler.program import Program, parse_target
 from cotenant.compiler.source import Language
 from cotenant.core.errors import DeviceError
-from cotenant.device.bundle import Bundle, read_bundle
+from cotenant.device.bundle import Bundle, Code, read_bundle
 from cotenant.device.cuda.driver import devices, open_place
 from cotenant.device.cuda.nvrtc import available
 from cotenant.device.elastic.place import Place, with_sides
@@ -94,7 +94,7 @@ def test_forms_agree_bit_by_bit(place: Place) -> None:
     trial = Trial(
         place,
         kernel,
-        make_elastic(kernel.source, Language.CUDA).text,
+        Code(make_elastic(kernel.source, Language.CUDA).text),
         arguments=program.steps[0].arguments,
         constants={},
         sizes_bytes=program.sizes_bytes,

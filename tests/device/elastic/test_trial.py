@@ -9,6 +9,7 @@ from cotenant.bench.kernel_trial import Trial
 from cotenant.compiler.elastic import make_elastic
 from cotenant.compiler.program import Kernel
 from cotenant.compiler.source import Language
+from cotenant.device.bundle import Code
 from tests.compiler import kernels
 
 SIZES = {"x": 4 * 64, "y": 4 * 64, "z": 4 * 144}
@@ -28,7 +29,7 @@ def trial(place: Any, text: str, name: str, changed: tuple[str, str] | None = No
     return Trial(
         place,
         Kernel(name, source, grid, block, 0),
-        made,
+        Code(made),
         arguments=arguments,
         constants={"w": np.arange(4, dtype=np.float32)},
         sizes_bytes=SIZES,

@@ -45,7 +45,7 @@ class Cuda:
         try:
             self.call(self.raw.cuInit, 0)
         except RuntimeError as error:  # the package finds no library of the driver
-            raise DeviceError(_NO_DRIVER.format(str(error).strip())) from error
+            raise DeviceError(_NO_DRIVER.format(str(error).strip().rstrip("."))) from error
         except DriverError as error:
             raise DeviceError(_NO_DRIVER.format(error)) from error
 
