@@ -69,6 +69,8 @@ class TorchGraph:
 def functions(torch: Any) -> Mapping[str, Callable[[Values, Settings], Any]]:
     """By operator; each takes what a node is given, and its attributes."""
     act, fun = torch.relu, torch.nn.functional
+    shares: dict[Any, Any] = {}
+    """Of each window of a pooling, the part that is no padding."""
 
     def conv(given: Values, set_: Settings) -> Any:
         x, padding = _padded(fun, given[0], set_, 0.0)
@@ -89,17 +91,20 @@ def functions(torch: Any) -> Mapping[str, Callable[[Values, Settings], Any]]:
         return fun.max_pool2d(x, *sizes, padding, ceil_mode=ceil)
 
     def average_pool(given: Values, set_: Settings) -> Any:
-        begin, end = _pads(set_)
-        if begin != end:
-            raise Unsupported("AveragePool with unequal pads is not mapped to PyTorch")
-        return fun.avg_pool2d(
-            given[0],
-            tuple(set_["kernel_shape"]),
-            _pair(set_, "strides"),
-            begin,
-            ceil_mode=bool(set_.get("ceil_mode", 0)),
-            count_include_pad=bool(set_.get("count_include_pad", 0)),
-        )
+        x, (begin, end) = given[0], _pads(set_)
+        sizes = tuple(set_["kernel_shape"]), _pair(set_, "strides")
+        ceil, whole = bool(set_.get("ceil_mode", 0)), bool(set_.get("count_include_pad", 0))
+        if begin == end:
+            return fun.avg_pool2d(x, *sizes, begin, ceil_mode=ceil, count_include_pad=whole)
+        padded, _ = _padded(fun, x, set_, 0.0)
+        made = fun.avg_pool2d(padded, *sizes, ceil_mode=ceil)
+        if whole:
+            return made
+        key = (tuple(x.shape[2:]), begin, end, sizes)
+        if key not in shares:
+            ones, _ = _padded(fun, torch.ones_like(x[:1, :1]), set_, 0.0)
+            shares[key] = fun.avg_pool2d(ones, *sizes, ceil_mode=ceil)
+        return made / shares[key]
 
     def normalise(given: Values, set_: Settings) -> Any:
         x, scale, bias, mean, variance = given
