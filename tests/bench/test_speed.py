@@ -81,7 +81,7 @@ def test_every_part_is_a_command_with_these_options(monkeypatch: pytest.MonkeyPa
             return type("Ended", (), {"returncode": 0})
 
         monkeypatch.setattr(cuda_rows.subprocess, "run", run)
-        assert cuda_rows.run_part(name, Path("out"), quick=True) == 0
+        assert cuda_rows.run_part(name, Path("out"), quick=True, bundles=Path("b")) == 0
         ((_, _, package, group, command, *options),) = given
         assert (package, group) == ("cotenant", "bench")
         known = {one for each in bench.commands[command].params for one in each.opts}

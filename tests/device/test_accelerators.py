@@ -79,7 +79,7 @@ def test_suites_run_on_the_first_kind_that_is_there(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         "cotenant.bench.suite_run.find_devices", lambda kind: there.get(kind.name, ())
     )
-    assert choose_place(None) == Place("cuda", "CUDA: Orin", "cuda:sm_87")
+    assert choose_place(None) == Place("cuda", "CUDA: Orin", "cuda:sm_87", 1 << 33)
     assert choose_place("opencl") == Place("opencl", "P: Mali", "opencl")
     del there["cuda"]
     assert choose_place(None).kind == "opencl"

@@ -26,19 +26,21 @@ class Part(NamedTuple):
     command: tuple[str, ...]
     quick: tuple[str, ...]
     """Further options for a look that is no measurement."""
+    takes_bundles: bool
+    """Whether it runs bundles; the other lowers each kernel itself."""
     report: Callable[[Path], tuple[Bar, ...]]
 
 
 # Speed is first: it compiles the zoo and tunes it, and the suites then run what was chosen.
 PARTS: Mapping[str, Part] = {
-    "speed": Part(("speed", "--tune", "3"), (*_FEW, "--rounds", "3"), write_speed_report),
-    "kernels": Part(("kernels",), (*_FEW, "--rounds", "2"), write_kernel_report),
-    "mdtb": Part(("mdtb",), ("--quick",), write_suite_report),
-    "disb": Part(("disb",), ("--quick",), write_suite_report),
+    "speed": Part(("speed", "--tune", "3"), (*_FEW, "--rounds", "3"), True, write_speed_report),
+    "kernels": Part(("kernels",), (*_FEW, "--rounds", "2"), False, write_kernel_report),
+    "mdtb": Part(("mdtb",), ("--quick",), True, write_suite_report),
+    "disb": Part(("disb",), ("--quick",), True, write_suite_report),
 }
 
 
-def run_part(name: str, folder: Path, *, quick: bool) -> int:
+def run_part(name: str, folder: Path, *, quick: bool, bundles: Path | None = None) -> int:
     """Measure one part; returns the status of its command, which tells what it does."""
     part = PARTS[name]
     return subprocess.run(
@@ -46,6 +48,7 @@ def run_part(name: str, folder: Path, *, quick: bool) -> int:
             *(sys.executable, "-m", "cotenant", "bench", *part.command),
             *("--component", "cuda", "--out", str(folder / name)),
             *(part.quick if quick else ()),
+            *(("--bundles", str(bundles)) if bundles and part.takes_bundles else ()),
         ],
         check=False,
     ).returncode

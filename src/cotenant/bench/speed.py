@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from cotenant.bench.bundles import made_bundle
+from cotenant.bench.bundles import found_bundle, made_bundle
 from cotenant.bench.contestants import Contestant, ours, rivals
 from cotenant.bench.header import suite_header
 from cotenant.core.errors import CotenantError, Unsupported
@@ -41,6 +41,8 @@ class Settings(NamedTuple):
     rounds: int
     tuning_rounds: int
     """0 leaves schedules as they are."""
+    bundles: Path | None
+    """Where the models' bundles are; `None` compiles them."""
     seed: int
 
 
@@ -73,7 +75,11 @@ def _line(model: str, settings: Settings, place: Place, tell: Tell) -> dict[str,
 
     rng = np.random.default_rng(settings.seed)
     try:
-        bundle = read_bundle(made_bundle(f"zoo:{model}", settings.target, told), settings.kind)
+        if settings.bundles is None:
+            path = made_bundle(f"zoo:{model}", settings.target, told)
+        else:
+            path = found_bundle(f"zoo:{model}", settings.bundles, settings.target)
+        bundle = read_bundle(path, settings.kind)
         if settings.tuning_rounds:
             _tune(bundle, place, settings.tuning_rounds, rng, told)
         inputs: Tensors = {

@@ -49,6 +49,8 @@ class Place(NamedTuple):
     """Its name, for the report."""
     target: str | None = None
     """What models are compiled for; `None` where they run as they are."""
+    memory_bytes: int | None = None
+    """Of a device with its own; edge devices of OpenCL mostly have the machine's."""
 
 
 class Skipped(NamedTuple):
@@ -81,7 +83,9 @@ def choose_place(asked: str | None) -> Place:
                 raise
             continue
         if found:
-            return Place(kind.name, found[0].name, found[0].target)
+            first = found[0]
+            own_bytes = first.memory_bytes if kind is CUDA else None
+            return Place(kind.name, first.name, first.target, own_bytes)
         if asked is not None:
             raise DeviceError(
                 f"there is no {kind.title} device; {kind.remedy}; or measure with --component cpu"
@@ -116,12 +120,14 @@ def planned(
     *,
     folder: Path,
     seed: int,
+    memory_bytes: int | None = None,
     program: Sequence[str] = SERVE,
 ) -> Plan:
     """Settle the rates of a placed workload, and how many servers run at a time.
 
     Args:
         rate_scale: factor on the published rates; measured where absent.
+        memory_bytes: of the device, where it has its own.
     """
     scale = RateScale(1.0 if rate_scale is None else rate_scale, {})
     if rate_scale is None and open_loop(scenario):
@@ -129,7 +135,10 @@ def planned(
             server.wait_ready()
             alone_s = measured_alone(scenario, server, generator, seed)
         scale = RateScale(factor_for(scenario, alone_s), alone_s)
-    together = needed_bytes(scenario) <= _MEMORY_SHARE * _available_bytes()
+    available_bytes = _available_bytes()
+    if memory_bytes is not None:
+        available_bytes = min(available_bytes, memory_bytes)
+    together = needed_bytes(scenario) <= _MEMORY_SHARE * available_bytes
     return Plan(scaled(scenario, scale.factor), scale, together)
 
 

@@ -15,6 +15,7 @@ from cotenant.device.accelerators import KINDS, open_place
 from cotenant.graph.zoo import ZOO
 
 _OUT = click.Path(path_type=Path, file_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
 @click.command()
@@ -26,6 +27,7 @@ _OUT = click.Path(path_type=Path, file_okay=False)
     "--tune", "tuning", type=click.IntRange(0), default=0, show_default=True,
     help="Rounds of tuning before, where a bundle has no table for this device.",
 )  # fmt: skip
+@click.option("--bundles", type=_FOLDER, help="Folder of bundles, NAME for zoo:NAME.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--strict", is_flag=True, help="Exit with 1 when a bar is missed.")
 @click.pass_context
@@ -38,6 +40,7 @@ def speed(
     models: tuple[str, ...],
     rounds: int,
     tuning: int,
+    bundles: Path | None,
     seed: int,
     strict: bool,
 ) -> None:
@@ -48,10 +51,11 @@ def speed(
     """
     console = Console(stderr=True)
     try:
-        require_compiler()
+        if bundles is None:
+            require_compiler()
         target = choose_place(component).target or component
         place = open_place(KINDS[component])
-        settings = Settings(component, target, models or tuple(ZOO), rounds, tuning, seed)
+        settings = Settings(component, target, models or tuple(ZOO), rounds, tuning, bundles, seed)
         with progress_bar(console) as progress:
             bar = progress.add_task("", total=None)
 

@@ -103,7 +103,15 @@ def _suite_command(suite: Suite) -> click.Command:
             ready = [placed(one, place, found) for one in scenarios if one.name not in names]
             with sigterm_interrupts(), LoadGenerator() as generator:
                 out.mkdir(parents=True, exist_ok=True)
-                plans = _plans(ready, rate_scale, generator, folder=out, seed=seed, console=console)
+                plans = _plans(
+                    ready,
+                    rate_scale,
+                    generator,
+                    folder=out,
+                    seed=seed,
+                    memory_bytes=place.memory_bytes,
+                    console=console,
+                )
                 header = suite_header_of(
                     suite,
                     place,
@@ -208,6 +216,7 @@ def _plans(
     *,
     folder: Path,
     seed: int,
+    memory_bytes: int | None,
     console: Console,
 ) -> list[Plan]:
     plans = []
@@ -215,7 +224,16 @@ def _plans(
         bar = progress.add_task("rates", total=len(scenarios))
         for scenario in scenarios:
             progress.update(bar, description=f"{scenario.name}: latency alone")
-            plans.append(planned(scenario, rate_scale, generator, folder=folder, seed=seed))
+            plans.append(
+                planned(
+                    scenario,
+                    rate_scale,
+                    generator,
+                    folder=folder,
+                    seed=seed,
+                    memory_bytes=memory_bytes,
+                )
+            )
             progress.advance(bar)
     return plans
 
