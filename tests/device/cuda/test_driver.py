@@ -349,6 +349,27 @@ def test_without_a_driver(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> No
         open_place(0, fake)
 
 
+def test_a_driver_that_does_not_start(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = CUresult.CUDA_ERROR_NOT_INITIALIZED
+    monkeypatch.setattr(fake, "cuInit", lambda flags: (none,))
+    with pytest.raises(DeviceError, match=r"no CUDA driver here: .*NOT_INITIALIZED"):
+        open_place(0, fake)
+
+
+def test_a_function_that_an_older_driver_does_not_have(
+    place: Place, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(start: Any, end: Any) -> Any:
+        raise RuntimeError('Function "cuEventElapsedTime_v2" not found')
+
+    monkeypatch.setattr(fake, "cuEventElapsedTime", missing)
+    timed = place.device.queue(timed=True)
+    event = timed.fill(place.device.buffer(4), 0, 4)
+    event.wait()
+    with pytest.raises(DriverError, match="install the cuda-bindings of this driver's version"):
+        _ = event.lasted_s
+
+
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(name)

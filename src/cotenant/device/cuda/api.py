@@ -43,11 +43,11 @@ class Cuda:
         self._context: Any = None
         self._thread = threading.local()
         try:
-            self.call(self.raw.cuInit, 0)
+            (code,) = self.raw.cuInit(0)
         except RuntimeError as error:  # the package finds no library of the driver
             raise DeviceError(_NO_DRIVER.format(str(error).strip().rstrip("."))) from error
-        except DriverError as error:
-            raise DeviceError(_NO_DRIVER.format(error)) from error
+        if code:
+            raise DeviceError(_NO_DRIVER.format(self._error(self.raw.cuInit, code)))
 
     def use(self, context: Any) -> None:
         """From now on each thread works in this context."""
@@ -61,7 +61,12 @@ class Cuda:
             DriverError: it refuses.
         """
         self._enter()
-        answer = ask(*given)
+        try:
+            answer = ask(*given)
+        except RuntimeError as error:  # a function that this driver does not have
+            raise DriverError(
+                f"{error}; install the cuda-bindings of this driver's version of CUDA"
+            ) from error
         if answer[0]:  # nought is success
             raise self._error(ask, answer[0])
         if len(answer) == 2:
