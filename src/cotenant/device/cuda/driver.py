@@ -117,8 +117,9 @@ class CudaAccelerator:
     def record(
         self, fill: Callable[[Queue, Sequence[Queue]], object], sides: int
     ) -> CudaGraph | None:
-        # Streams of their own: what others queue meanwhile would be recorded with it.
-        queues = [self.queue(Priority.HIGH) for _ in range(1 + sides)]
+        # Streams of their own: what others queue meanwhile would be recorded with it. A graph
+        # has the priority of the stream that it is queued into.
+        queues = [self.queue() for _ in range(1 + sides)]
         try:
             return CudaGraph(self._cuda, queues[0], queues[1:], fill)
         except DriverError as error:

@@ -171,6 +171,7 @@ def built(place: Place, code: Code, name: str, about: Schedule) -> Forms:
 
 
 def _that_fits(place: Place, name: str, made: Forms) -> Forms:
+    """The same forms, if the device holds a block of each."""
     x, y, z = made.block
     most = min(
         kernel.most_threads
