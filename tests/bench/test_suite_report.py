@@ -19,7 +19,12 @@ OWN, REFERENCE, MIRIAM = "cotenant", "sequential", "miriam"
 
 def header(**changes: Any) -> dict[str, Any]:
     scale = {"factor": 0.25, "alone_s": {"c": 0.05}}
-    scenario = {"policies": [OWN, REFERENCE, MIRIAM], "rate_scale": scale, "together": True}
+    scenario = {
+        "policies": [OWN, REFERENCE, MIRIAM],
+        "rate_scale": scale,
+        "together": True,
+        "tile_p99_s": 0.0025,
+    }
     return fixture.header(**scenario) | {
         "suite": "mdtb",
         "component": {"kind": "opencl", "device": "D"},
@@ -100,7 +105,7 @@ def test_the_schema_is_that_of_mixed_and_more(tmp_path: Path) -> None:
         "skipped",
     }
     (scenario,) = summary["scenarios"]
-    assert set(scenario) == {"name", "policies", "rate_scale"}
+    assert set(scenario) == {"name", "policies", "rate_scale", "tile_p99_s"}
     assert list(scenario["policies"]) == [OWN, REFERENCE, MIRIAM]
     for policy in scenario["policies"].values():
         assert set(policy) == {
@@ -127,12 +132,32 @@ def test_bars_beside_miriam(tmp_path: Path) -> None:
     assert bars["worse advantage over miriam"].met
 
 
+def test_a_pause_is_held_against_a_tile(tmp_path: Path) -> None:
+    def bar(content: list[Line]) -> Any:
+        records = written(tmp_path, content)
+        bars = {one.figure: one for one in judge_suite(records.header, summarise_suite(records))}
+        return bars["pause p99 in s"]
+
+    met = bar(EVERYTHING)
+    assert met.value == pytest.approx(0.00298)
+    assert met.limit == pytest.approx(0.0035)  # a tile and 1 ms
+    assert met.met
+    assert not bar([*EVERYTHING, *pauses(OWN, *[0.004] * 9)]).met
+    without = [line for line in EVERYTHING if not isinstance(line, Pause)]
+    assert bar(without).value is None
+    assert not bar(without).met
+
+
 def scenario(name: str, slowdown: float, ratio: float) -> dict[str, Any]:
     def figures(slowdown: float, ratio: float) -> dict[str, Any]:
         task = {"criticality": "critical", "slowdown_p99": {"value": slowdown}}
         return {"tasks": {"c": task}, "total_throughput_ratio": {"value": ratio}}
 
-    return {"name": name, "policies": {OWN: figures(slowdown, ratio), MIRIAM: figures(1.2, 2.0)}}
+    return {
+        "name": name,
+        "tile_p99_s": None,
+        "policies": {OWN: figures(slowdown, ratio), MIRIAM: figures(1.2, 2.0)},
+    }
 
 
 def judged(*scenarios: dict[str, Any], kind: str = "opencl", arrivals: str = "periodic") -> Any:

@@ -5,6 +5,8 @@ larger: of latency, Miriam's critical slowdown (p99) over ours; of throughput, o
 Miriam's. On every workload one of them is over 1 and the other not under it; over all workloads,
 as geometric means, both are over 1.
 
+A pause lasts as long as one tile, both at p99, and 1 ms at most.
+
 On a CUDA device critical slowdown and total throughput have bars of their own.
 """
 
@@ -18,6 +20,7 @@ from cotenant.bench.suite_summary import worst_slowdown
 from cotenant.bench.suites import SUITES
 
 _BESIDE = "miriam"
+_PAUSE_S = 0.001
 _CUDA_SLOWDOWN_MAX = 1.05
 _CUDA_THROUGHPUT_MIN = 1.92
 
@@ -34,11 +37,21 @@ def judge_suite(header: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[
     bars: list[Bar] = []
     if summary["suite"] == "mdtb":
         bars.extend(_beside_miriam(summary["scenarios"]))
+    for scenario in summary["scenarios"]:
+        bars.extend(_pause(scenario))
     if summary["component"]["kind"] == "cuda":
         described = {one["name"]: one for one in header["scenarios"]}
         for scenario in summary["scenarios"]:
             bars.extend(_on_cuda(described[scenario["name"]], scenario))
     return tuple(bars)
+
+
+def _pause(scenario: Mapping[str, Any]) -> Iterator[Bar]:
+    """Who pauses waits for the tiles that were claimed; 1 ms is for the word to be seen."""
+    tile_s, own = scenario["tile_p99_s"], scenario["policies"].get(OWN_POLICY)
+    if tile_s is not None and own is not None:
+        limit_s = tile_s + _PAUSE_S
+        yield Bar(scenario["name"], "pause p99 in s", own["pause_p99_s"], limit_s, at_most=True)
 
 
 def advantage(scenario: Mapping[str, Any]) -> Advantage | None:

@@ -68,7 +68,7 @@ def suite_markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[
     described = {one["name"]: one for one in header["scenarios"]}
     for scenario in summary["scenarios"]:
         lines += scenario_section(described[scenario["name"]], scenario, samples, records)
-        lines += [*_rates(scenario["rate_scale"]), "", *_shares(scenario), ""]
+        lines += [*_rates(scenario["rate_scale"]), *_tile(scenario), "", *_shares(scenario), ""]
     if summary["scenarios"]:
         lines += [
             f"![Critical slowdown and total throughput by policy]({FRONTIER})",
@@ -87,6 +87,11 @@ def _rates(scale: Mapping[str, Any]) -> Iterator[str]:
         yield "Measured alone first: " + ", ".join(
             f"`{task}` {format_duration(alone_s)}" for task, alone_s in scale["alone_s"].items()
         )
+
+
+def _tile(scenario: Mapping[str, Any]) -> Iterator[str]:
+    if scenario["tile_p99_s"] is not None:
+        yield f"One tile of a best-effort kernel, p99: {format_duration(scenario['tile_p99_s'])}."
 
 
 def _shares(scenario: Mapping[str, Any]) -> Iterator[str]:

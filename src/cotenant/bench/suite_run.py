@@ -15,9 +15,10 @@ from cotenant.bench.rates import RateScale, factor_for, measured_alone, open_loo
 from cotenant.bench.scenarios import POLICIES, Scenario
 from cotenant.bench.servers import SERVE, Server
 from cotenant.bench.suites import REFERENCE, Suite
+from cotenant.bench.tiles import tile_times
 from cotenant.core.errors import DeviceError
 from cotenant.core.hardware import machine_fingerprint
-from cotenant.core.workload import ComponentSpec
+from cotenant.core.workload import ComponentSpec, Workload
 from cotenant.device.accelerators import KINDS
 from cotenant.device.cuda.kind import CUDA
 from cotenant.device.elastic.find import find_devices
@@ -67,6 +68,8 @@ class Plan(NamedTuple):
     scale: RateScale
     together: bool
     """Whether the servers of all policies are up at the same time."""
+    tile_p99_s: float | None
+    """Of the best-effort model with the longest tiles; `None` where nothing is made of tiles."""
 
 
 def choose_place(asked: str | None) -> Place:
@@ -123,7 +126,7 @@ def planned(
     memory_bytes: int | None = None,
     program: Sequence[str] = SERVE,
 ) -> Plan:
-    """Settle the rates of a placed workload, and how many servers run at a time.
+    """Settle the rates of a placed workload, how many servers run at a time, and time tiles.
 
     Args:
         rate_scale: factor on the published rates; measured where absent.
@@ -139,7 +142,7 @@ def planned(
     if memory_bytes is not None:
         available_bytes = min(available_bytes, memory_bytes)
     together = needed_bytes(scenario) <= _MEMORY_SHARE * available_bytes
-    return Plan(scaled(scenario, scale.factor), scale, together)
+    return Plan(scaled(scenario, scale.factor), scale, together, _tile_p99_s(scenario.workload))
 
 
 def needed_bytes(scenario: Scenario) -> int:
@@ -165,11 +168,21 @@ def suite_header_of(
     for described, plan in zip(header["scenarios"], plans, strict=True):
         described["rate_scale"] = plan.scale._asdict()
         described["together"] = plan.together
+        described["tile_p99_s"] = plan.tile_p99_s
     return header | {
         "suite": suite.name,
         "component": place._asdict(),
         "skipped": [one._asdict() for one in skipped],
     }
+
+
+def _tile_p99_s(workload: Workload) -> float | None:
+    kinds = {component.kind for component in workload.components} & KINDS.keys()
+    best_effort = {task.model for task in workload.tasks if not task.critical}
+    return max(
+        (tile_times(kind, Path(model)).p99_s for kind in kinds for model in best_effort),
+        default=None,
+    )
 
 
 def _size_bytes(path: Path) -> int:

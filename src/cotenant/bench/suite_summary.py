@@ -6,7 +6,9 @@ Beside what `summary.py` says, each policy has
                              `sequential` in the same run, with its 95 % interval
     pause_p99_s              from the flag until the device was free of best-effort work
 
-and the document says which component ran, what was done to the rates, and what was skipped.
+each scenario has `tile_p99_s`, the time of one tile alone of the best-effort model whose tiles
+take longest, and the document says which component ran, what was done to the rates, and what was
+skipped.
 """
 
 import zlib
@@ -31,6 +33,7 @@ def summarise_suite(records: Records) -> dict[str, Any]:
     for scenario in summary["scenarios"]:
         name = scenario["name"]
         scenario["rate_scale"] = described[name]["rate_scale"]
+        scenario["tile_p99_s"] = described[name].get("tile_p99_s")
         tasks = [task["name"] for task in described[name]["tasks"]]
         for policy, figures in scenario["policies"].items():
             figures["total_throughput_ratio"] = _total_ratio(
