@@ -134,7 +134,12 @@ class Resident:
         except DeviceError as error:
             if about.rung != "preemptive":
                 raise
-            program = place.device.build(plain_part(code), name)
+            try:
+                program = place.device.build(plain_part(code), name)
+            except DriverError:
+                raise
+            except DeviceError as plain:  # what was wrong at first is why this was tried
+                raise DeviceError(f"{error}; nor in its plain form: {plain}") from error
             self.fallbacks[name] = str(error)
             shared_bytes = about.shared_bytes
             made = forms(program, name, about.grid, about.block, False, shared_bytes=shared_bytes)
