@@ -107,6 +107,7 @@ def mix_of(
         return Mix(calm, calm, {}, ())
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
+    known: dict[tuple[Subject, Subject, float], float | None] = {}
     for one in calm:
         for other in calm:
             if (
@@ -115,14 +116,20 @@ def mix_of(
                 or (workload.policy == "cotenant" and _take_turns(one, other))
             ):
                 continue
-            pair = profile.beside_of(subjects[one.task.name], subjects[other.task.name])
-            if pair is None:
+            pair = (subjects[one.task.name], subjects[other.task.name])
+            if (*pair, one.warm) not in known:  # many tasks may run few models
+                measured = profile.beside_of(*pair)
+                known[*pair, one.warm] = (
+                    None if measured is None else excess_of(measured, profile, one.warm)
+                )
+            cost = known[*pair, one.warm]
+            if cost is None:
                 notes.append(
                     f"{one.task.name!r} beside {other.task.name!r} was not measured; "
                     "taken as without interference"
                 )
             else:
-                excess[one.task.name, other.task.name] = excess_of(pair, profile, one.warm)
+                excess[one.task.name, other.task.name] = cost
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes))
 
 

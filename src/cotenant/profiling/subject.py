@@ -40,13 +40,26 @@ def graph_hash(reference: str) -> str:
     The values of large weights do not count: they do not change how long it takes, and a
     model that was trained further keeps its profile.
     """
-    path = resolve_model(reference)
+    path = _path_of(reference)
     try:
         stat = path.stat()
     except OSError:
         read_model(path)  # says what is wrong
         raise
     return _hashed(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _path_of(reference: str) -> Path:
+    if not reference.startswith("zoo:"):
+        return resolve_model(reference)
+    path = _zoo_path(reference)
+    return path if path.exists() else resolve_model(reference)
+
+
+@lru_cache(maxsize=256)
+def _zoo_path(reference: str) -> Path:
+    """A network of the zoo is read whole to be found, since its file may be damaged."""
+    return resolve_model(reference)
 
 
 @lru_cache(maxsize=256)
