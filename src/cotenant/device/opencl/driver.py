@@ -85,7 +85,7 @@ class OpenClEvent:
     @property
     def ended(self) -> bool:
         # Under nought stands an error, which ends a kernel as well.
-        return self.native.command_execution_status <= cl.command_execution_status.COMPLETE
+        return bool(self.native.command_execution_status <= cl.command_execution_status.COMPLETE)
 
     def wait(self) -> None:
         try:
@@ -111,7 +111,7 @@ class OpenClKernel:
 
     @property
     def name(self) -> str:
-        return self.native.function_name
+        return str(self.native.function_name)
 
     @property
     def most_threads(self) -> int:
