@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cotenant.bench.accuracy import summarise
+from cotenant.bench.agreement import Limits
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixes import DrawnMix
 from cotenant.bench.prediction import (
@@ -14,16 +15,13 @@ from cotenant.bench.prediction import (
     TRIES,
     PredictionRun,
     Windows,
-    _agreeing,
-    _Window,
     described,
 )
 from cotenant.bench.prediction_report import SCATTER
-from cotenant.bench.records import Forecast, Observation, Phase, RecordWriter, read_records
+from cotenant.bench.records import Forecast, RecordWriter, read_records
 from cotenant.bench.report import RECORDS, REPORT, SUMMARY
 from cotenant.bench.zoo_profile import zoo_workload
 from cotenant.cli.bench import bench
-from cotenant.core.record import Outcome
 from cotenant.core.task import Periodic, Slo, Task
 from cotenant.core.workload import Workload
 from cotenant.profiling.file import load_profile, origin, save_profile
@@ -34,7 +32,7 @@ from tests.prediction.made_up import fixed, made_up
 from tests.prediction.made_up import subject_of as made_up_subject
 
 MODELS = ("gru", "shufflenet")
-WINDOWS = Windows(seconds_s=0.6, warm_up_s=0.1, seed=5, patience_s=0.0, steady=9.0, alike=9.0)
+WINDOWS = Windows(seconds_s=0.6, warm_up_s=0.1, seed=5, patience_s=0.0, limits=Limits(9.0, 9.0))
 
 
 @pytest.fixture
@@ -233,7 +231,7 @@ def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(t
         predictors={"own": said},
         program=(*FAKE, *slow),
         alone_s=0.02,
-        windows=WINDOWS._replace(steady=0.2, alike=0.2),
+        windows=WINDOWS._replace(limits=Limits(0.2, 0.2)),
     )
     assert len(records.phases) == 2
     assert len(records.unsteady) == MOST_WINDOWS
@@ -257,26 +255,13 @@ def test_a_machine_that_goes_on_changing_is_measured_and_said_to_be_unsteady(tmp
         predictors={"own": said},
         program=(*FAKE, *slow),
         alone_s=0.02,
-        windows=WINDOWS._replace(steady=0.02),
+        windows=WINDOWS._replace(limits=Limits(0.02, 9.0)),
     )
     assert len(records.phases) == 2
     kept = [one.kept for one in records.unsteady]
     assert len(kept) == TRIES * MOST_WINDOWS
     assert sum(kept) == 2
     assert not any(kept[: (TRIES - 1) * MOST_WINDOWS])
-
-
-def test_windows_agree_when_the_machine_was_the_same_and_services_were_alike():
-    def window(change, service_s):
-        phase = Phase("m", "p", 0, ("a",), 0.0, 0.0, 1.0, {"a": service_s})
-        seen = Observation("m", "p", 0, "a", 0.5, 0.5, 0.9, 200, Outcome.OK)
-        return _Window([phase, seen], change)
-
-    limits = Windows(1.0, 0.0, 0)
-    slow, early, late = window(1.3, 0.010), window(1.0, 0.010), window(1.05, 0.0105)
-    assert _agreeing([slow, early], limits) is None  # one machine was another one
-    assert _agreeing([early, window(1.0, 0.012)], limits) is None  # and here services say so
-    assert _agreeing([early, window(1.0, 0.012), late], limits) == (early, late)
 
 
 def test_the_generator_is_not_left_running(tmp_path, monkeypatch):

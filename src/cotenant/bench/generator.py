@@ -59,7 +59,7 @@ class TaskDriver:
         """Returns when every request that was due before `end_s` has ended."""
         if self._load.offsets_s is None:
             for _ in range(self._load.clients):
-                self._after(start_s, lambda: self._send_closed(end_s))
+                self._after(start_s, lambda: self._send_closed(start_s, end_s))
             self._after(end_s, self._no_more)
         else:
             self._follow([start_s + offset_s for offset_s in self._load.offsets_s], 0)
@@ -83,10 +83,11 @@ class TaskDriver:
     def _after(self, time_s: float, call: Any) -> None:
         asyncio.get_running_loop().call_at(time_s, call)
 
-    def _send_closed(self, end_s: float) -> None:
+    def _send_closed(self, due_s: float, end_s: float) -> None:
         now_s = self._clock.now()
         if now_s < end_s and not self._cut_off:
-            self._send(now_s, end_s)
+            # Who pauses is late from when it was due, as in an open loop; who does not, never is.
+            self._send(due_s if self._load.think_s else now_s, end_s)
 
     def _send(self, scheduled_s: float, closed_until_s: float | None = None) -> None:
         self._pending += 1
@@ -102,7 +103,8 @@ class TaskDriver:
                 pause_s = self._load.think_s
                 if outcome is not Outcome.OK:
                     pause_s = max(pause_s, _PAUSE_AFTER_REFUSAL_S)
-                self._after(ended_s + pause_s, lambda: self._send_closed(closed_until_s))
+                due_s = ended_s + pause_s
+                self._after(due_s, lambda: self._send_closed(due_s, closed_until_s))
             self._check_end()
 
         self._pool.submit(self._payload, sent_s.append, done)

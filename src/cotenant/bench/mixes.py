@@ -38,6 +38,9 @@ SLO_FACTOR = (1.2, 20.0)
 """SLO over mean latency alone, drawn on a logarithmic scale."""
 SLO_QUANTILES = (0.9, 0.95, 0.99)
 
+SLOWDOWN_MAX = 3.0
+"""Wide: the guard looks at minutes, and would change its mind between two windows of seconds."""
+
 _TRIES = 10_000
 
 AloneTimes = Mapping[tuple[str, Criticality], float]
@@ -121,6 +124,7 @@ def _task(
         name=model,
         model=f"zoo:{model}",
         criticality=kind,
+        slowdown_max=SLOWDOWN_MAX,
         slo=Slo(latency_s=factor * alone_s, quantile=float(rng.choice(SLO_QUANTILES))),
         arrivals=Periodic(kind="periodic", rate_rps=rate_rps)
         if periodic

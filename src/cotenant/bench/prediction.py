@@ -6,20 +6,16 @@ first, for the speed of the machine today (`bench/anchor.py`); all forecasts of 
 before its first window. The two windows of a mix draw arrivals of their own, as two days of one
 deployment would: how far they differ is what nobody can predict.
 
-A machine that others share changes under a measurement, and what is to be judged is the forecast.
-So a mix is measured until two of its windows were measured on the same machine, which two things
-have to say: every task, asked alone again after each window, takes as long as before the forecast;
-and the mean service times of the two windows are alike. (Triton's perf_analyzer, too, measures
-until windows agree.) If four windows have brought no two such, the mix is asked, predicted and
-measured again from the start; the third time the two windows that are most alike count. Windows
-that do not count are written down as unsteady, with their figures.
+A mix is measured until two of its windows saw the same machine (`bench/agreement.py`). If four
+windows have brought no two such, the mix is asked, predicted and measured again from the start;
+then the two windows that are most alike count. Windows that do not count are written
+down as unsteady, with their figures.
 
 A mix that fails (a server that does not start, a generator that dies) is written down as a
 failure, and the rest goes on.
 """
 
 import contextlib
-import itertools
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cotenant.bench.accuracy import measured
+from cotenant.bench.agreement import WINDOWS, Limits, Window, agreeing, closest, unsteady
 from cotenant.bench.anchor import (
     Asker,
     Speed,
@@ -42,20 +38,17 @@ from cotenant.bench.load import LoadGenerator, LoadPlan
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
 from cotenant.bench.predictors import PREDICTORS, Predictor
-from cotenant.bench.records import Anchor, Failure, Line, Observation, Phase, Unsteady
+from cotenant.bench.records import Anchor, Failure, Line, Observation, Phase
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import CotenantError
-from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
 from cotenant.profiling.profile import Profile
 from cotenant.profiling.subject import subject_of as real_subject_of
 
-ROUNDS = 2
-"""Windows of a mix that count."""
 MOST_WINDOWS = 4
 """Of a try."""
 UP_AT_A_TIME = 2
-TRIES = 3
+TRIES = 2
 """Of each mix, and of each look at a machine that is much slower than when it was profiled."""
 USABLE = 1.25
 """How many times slower than when it was profiled the machine may be; past that it lacks a core."""
@@ -70,10 +63,7 @@ class Windows(NamedTuple):
     seed: int
     patience_s: float = 15.0
     """How long to wait before the machine is looked at again."""
-    steady: float = 0.1
-    """How far the machine's speed may change from the forecast to a window's end, as a fraction."""
-    alike: float = 0.08
-    """How far the service times in two windows may differ, as a fraction."""
+    limits: Limits = Limits()
 
 
 class Step(NamedTuple):
@@ -90,42 +80,6 @@ class _Up(NamedTuple):
     workload: Workload
     server: Server
     profile: Profile
-
-
-class _Window(NamedTuple):
-    """What was measured, and what the machine did meanwhile."""
-
-    lines: Sequence[Line]
-    change: float
-    """Time that the tasks take alone after it, over that before the forecast."""
-
-    @property
-    def phase(self) -> Phase:
-        [phase] = [one for one in self.lines if isinstance(one, Phase)]
-        return phase
-
-    @property
-    def service_s(self) -> Mapping[str, float]:
-        """Mean time inside of each model, and at the client where the server keeps no count."""
-        phase = self.phase
-        return {
-            task: phase.service_s.get(task, float(np.mean(seen_s)))
-            for task, seen_s in self.latencies_s.items()
-        }
-
-    @property
-    def latencies_s(self) -> Mapping[str, Sequence[float]]:
-        """Of the answers to what was due in the window, by task; tasks without any are left out."""
-        start_s = self.phase.start_s
-        found: dict[str, list[float]] = {}
-        for one in self.lines:
-            if (
-                isinstance(one, Observation)
-                and one.scheduled_s >= start_s
-                and one.outcome is Outcome.OK
-            ):
-                found.setdefault(one.task, []).append(one.latency_s)
-        return found
 
 
 class PredictionRun:
@@ -211,9 +165,9 @@ class PredictionRun:
         ready: list[_Up] = []
         for one in up:
             self._attempt(one.workload, partial(self._prepare, one, ready))
-        seen: dict[str, list[_Window]] = {_key(one): [] for one in ready}
+        seen: dict[str, list[Window]] = {_key(one): [] for one in ready}
         for number in range(MOST_WINDOWS):
-            left = [one for one in ready if _agreeing(seen[_key(one)], self._windows) is None]
+            left = [one for one in ready if agreeing(seen[_key(one)], self._windows.limits) is None]
             order = self._rng("order", str(number), *sorted(seen))
             for place in order.permutation(len(left)):
                 one = left[place]
@@ -221,13 +175,13 @@ class PredictionRun:
         again = []
         for one in ready:
             windows = seen[_key(one)]
-            kept = _agreeing(windows, self._windows)
+            kept = agreeing(windows, self._windows.limits)
             settled = kept is not None
             if kept is None and last:
-                kept = _closest(windows)
+                kept = closest(windows)
             self._sink.write(
                 [
-                    _unsteady(window, kept=kept is not None and window in kept)
+                    unsteady(window, kept=kept is not None and window in kept)
                     for window in windows
                     if not settled or kept is None or window not in kept
                 ]
@@ -258,7 +212,7 @@ class PredictionRun:
     def _predict(self, one: _Up, predictor: Predictor) -> None:
         self._sink.write(predictor(one.workload, one.profile))
 
-    def _add_window(self, one: _Up, number: int, seen: list[_Window]) -> None:
+    def _add_window(self, one: _Up, number: int, seen: list[Window]) -> None:
         self._say(
             one.workload,
             f"window {number + 1}",
@@ -266,7 +220,7 @@ class PredictionRun:
         )
         lines = self._measure(one, number)
         change = float(np.median(list(self._ask_warm(one).values())))
-        seen.append(_Window(lines, change))
+        seen.append(Window(lines, change))
 
     def _ask_warm(self, one: _Up) -> dict[str, float]:
         return warm_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
@@ -331,7 +285,7 @@ class PredictionRun:
 
 def total_seconds_s(mixes: int, policies: int, windows: Windows) -> float:
     """What all windows take together."""
-    return mixes * policies * ROUNDS * (windows.seconds_s + windows.warm_up_s)
+    return mixes * policies * WINDOWS * (windows.seconds_s + windows.warm_up_s)
 
 
 def described(mixes: Sequence[DrawnMix]) -> Iterator[dict[str, object]]:
@@ -361,41 +315,3 @@ def _anchor(workload: Workload, now: Mapping[str, Speed]) -> Anchor:
 
 def _key(one: _Up) -> str:
     return f"{one.workload.name}, {one.workload.policy}"
-
-
-def _difference(one: _Window, other: _Window) -> float:
-    """How far their service times differ: the geometric mean over tasks of the ratios, less 1."""
-    first_s, second_s = one.service_s, other.service_s
-    ratios = [second_s[task] / first_s[task] for task in first_s if task in second_s]
-    return abs(float(np.expm1(np.mean(np.log(ratios))))) if ratios else np.inf
-
-
-def _closest(windows: Sequence[_Window]) -> tuple[_Window, ...]:
-    """The two windows that differ least."""
-    pairs = itertools.combinations(windows, ROUNDS)
-    return min(pairs, key=lambda pair: _difference(*pair), default=tuple(windows))
-
-
-def _agreeing(windows: Sequence[_Window], limits: Windows) -> tuple[_Window, ...] | None:
-    """Two windows under the machine of the forecast that say the same of it."""
-    steady = [one for one in windows if abs(one.change - 1.0) <= limits.steady]
-    if len(steady) < ROUNDS:
-        return None
-    pair = _closest(steady)
-    return pair if _difference(*pair) <= limits.alike else None
-
-
-def _unsteady(window: _Window, kept: bool) -> Unsteady:
-    phase = window.phase
-    return Unsteady(
-        phase.scenario,
-        phase.policy,
-        phase.round,
-        start_s=phase.start_s,
-        change=window.change,
-        kept=kept,
-        figures={
-            task: measured(np.array(seen_s))._asdict()
-            for task, seen_s in window.latencies_s.items()
-        },
-    )

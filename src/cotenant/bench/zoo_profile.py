@@ -20,7 +20,7 @@ from cotenant.profiling.measure import Effort, Progress, measure
 from cotenant.profiling.profile import Profile
 from cotenant.profiling.subject import subject_of
 
-EFFORT = Effort(requests=12, rounds=3, tight=0.02)
+EFFORT = Effort(requests=12, rounds=6, tight=0.02)
 _CALM_RPS = 30.0
 
 

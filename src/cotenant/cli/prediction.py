@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cotenant.bench.agreement import Limits
 from cotenant.bench.bars import Bar
 from cotenant.bench.header import suite_header
 from cotenant.bench.mixes import MODELS, SEEDS, draw_mixes, seeds_of
@@ -98,7 +99,8 @@ def prediction(
     """
     console = Console()
     chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
-    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, steady, alike)
+    limits = Limits(steady, alike)
+    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, limits)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with sigterm_interrupts(), _progress(console) as progress:
