@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from cotenant.device.tuning import (
     Times,
     Tuned,
     Width,
-    chosen_variants,
     read_table,
     table_path,
+    tuned_kernels,
     write_table,
 )
 from tests.compiler.kernels import varied_program
@@ -48,7 +49,11 @@ def table_of(bundle: Bundle, **changes: Any) -> Table:
                 chosen="two",
                 schedules=times,
                 refused={"wrong": "its results differ"},
-                widths=(Width(width=1, static_s=0.1), Width(width=2, static_s=0.06)),
+                widths=(
+                    Width(width=1, static_s=0.1, cost=-0.01),
+                    Width(width=2, static_s=0.06, cost=1.0 / 3.0),
+                    Width(width=4, static_s=0.04),
+                ),
             ),
             "waits": Tuned(chosen="default", schedules=times, widths=()),
         },
@@ -57,13 +62,31 @@ def table_of(bundle: Bundle, **changes: Any) -> Table:
 
 def test_a_table_comes_back(bundle: Bundle) -> None:
     assert read_table(bundle, HERE) is None
-    assert chosen_variants(bundle, HERE) == {}
+    assert tuned_kernels(bundle, HERE) == {}
     table = table_of(bundle)
     path = write_table(bundle.folder, table)
     assert read_table(bundle, HERE) == table
-    assert chosen_variants(bundle, HERE) == {"scale": "two"}
+    found = tuned_kernels(bundle, HERE)
+    assert {name: one.chosen for name, one in found.items()} == {"scale": "two", "waits": "default"}
+    assert found["scale"].costs == ((1, -0.01), (2, 1.0 / 3.0)), "or what was not measured counts"
+    assert found["waits"].costs == ()
     assert [one.name for one in bundle.folder.iterdir() if TABLE in one.name] == [path.name]
     assert read_bundle(bundle.folder, "opencl").sha256 == bundle.sha256, "it is not sealed"
+
+
+def test_a_table_of_version_1_is_read_and_knows_no_costs(bundle: Bundle) -> None:
+    noted = table_of(bundle).model_dump(mode="json") | {"version": 1}
+    for width in noted["kernels"]["scale"]["widths"]:
+        del width["cost"]
+    (bundle.folder / TABLE).write_text(seal(noted))
+    scale = tuned_kernels(bundle, HERE)["scale"]
+    assert (scale.chosen, scale.costs) == ("two", ())
+    assert [one.width for one in scale.widths] == [1, 2, 4]
+
+
+def scale_with(**width: Any) -> dict[str, Any]:
+    widths = [{"width": 1, "static_s": 0.1, "cost": 0.0} | width]
+    return {"kernels": {"scale": {"chosen": "two", "schedules": {}, "widths": widths}}}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +95,15 @@ def test_a_table_comes_back(bundle: Bundle) -> None:
         ({"bundle_sha256": "0" * 64}, "another bundle"),
         ({"device": "Other"}, "of 'Other', and this is 'Some platform"),
         ({"driver": "0.9"}, "driver '0.9'"),
-        ({"version": 2}, "version 2"),
+        ({"version": 3}, "version 3, and 1 and 2 are read"),
+        ({"version": None}, "version None"),
+        (scale_with(width=0), "widths.0.width"),
+        (scale_with(width=-1), "widths.0.width"),
+        (scale_with(cost=math.nan), "widths.0.cost"),
+        (scale_with(cost=math.inf), "widths.0.cost"),
+        (scale_with(cost=-1.5), "widths.0.cost"),
+        (scale_with(cost="cheap"), "widths.0.cost"),
+        (scale_with(static_s=math.nan), "widths.0.static_s"),
         ({"format": "other"}, "no tuning table"),
         ({"surprise": 1}, "surprise"),
         ({"kernels": {"gone": {"chosen": "two", "schedules": {}, "widths": []}}}, "'gone'"),
@@ -87,7 +118,7 @@ def test_a_foreign_table_is_refused(
     with pytest.raises(ModelError, match=message):
         read_table(bundle, HERE)
     with caplog.at_level(logging.INFO):
-        assert chosen_variants(bundle, HERE) == {}
+        assert tuned_kernels(bundle, HERE) == {}
     (line,) = caplog.messages
     assert message in line
     assert "cotenant tune" in line
@@ -114,7 +145,7 @@ def test_a_bundle_that_changed_takes_its_table_out_of_use(bundle: Bundle) -> Non
     table = (bundle.folder / TABLE).read_bytes()
     write_bundle(varied_program(), "newer", parse_target("opencl"), bundle.folder)
     (bundle.folder / TABLE).write_bytes(table)
-    assert chosen_variants(read_bundle(bundle.folder, "opencl"), HERE) == {}
+    assert tuned_kernels(read_bundle(bundle.folder, "opencl"), HERE) == {}
 
 
 def test_a_folder_that_cannot_be_written(bundle: Bundle) -> None:

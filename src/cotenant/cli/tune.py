@@ -16,7 +16,7 @@ from cotenant.device.accelerators import KINDS, open_place
 from cotenant.device.bundle import bundle_kind, read_bundle
 from cotenant.device.elastic.tuner import tune as tune_on
 from cotenant.device.opencl.kind import OPENCL
-from cotenant.device.tuning import DEFAULT, Table, Tuned, write_table
+from cotenant.device.tuning import DEFAULT, Table, Tuned, Width, write_table
 
 
 @click.command()
@@ -34,9 +34,11 @@ from cotenant.device.tuning import DEFAULT, Table, Tuned, write_table
 def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> None:
     """Measure the schedules of BUNDLE's kernels on this machine's device, and keep the best.
 
-    Each kernel runs in all its schedules, alone and beside a background load. What was found is
-    written to BUNDLE/tuning.json; from then on the bundle runs in the schedules chosen there,
-    on this device and with this driver. Nothing else should use the device meanwhile.
+    Each kernel runs in all its schedules, alone and beside a background load. Of the best one, its
+    narrow form is measured at each width, and what that costs the load: by how much longer it then
+    takes. All of it is written to BUNDLE/tuning.json; from then on, on this device and with this
+    driver, the bundle runs in the schedules chosen there, and pads critical kernels only as widely
+    as costs them little. Nothing else should use the device meanwhile.
     """
     console = Console(stderr=True)
     columns = (
@@ -79,8 +81,9 @@ def _shown(table: Table) -> RichTable:
         Column("schedule", no_wrap=True),
         "alone ms",
         "beside ms",
-        "widths: ms",
+        Column("width: ms, cost", min_width=20),
         title=f"{table.device}; medians of {table.rounds} rounds; {load}",
+        caption="cost: by how much longer the load takes beside the static form of this width",
     )
     for name, one in table.kernels.items():
         for number, row in enumerate(_rows(one)):
@@ -89,8 +92,13 @@ def _shown(table: Table) -> RichTable:
     return shown
 
 
+def _width(one: Width) -> str:
+    cost = "" if one.cost is None else f", {one.cost:+.1%}"
+    return f"{one.width}: {one.static_s * 1e3:.3g}{cost}"
+
+
 def _rows(one: Tuned) -> list[tuple[str, str, str, str]]:
-    widths = ", ".join(f"{each.width}: {each.static_s * 1e3:.3g}" for each in one.widths)
+    widths = "\n".join(map(_width, one.widths))
     rows = []
     for schedule, times in one.schedules.items():
         chosen = schedule == one.chosen

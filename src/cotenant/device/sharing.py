@@ -21,6 +21,10 @@ class Form(StrEnum):
     """Tiles are claimed one by one until all are done or the pause word is set."""
 
 
+Costs = tuple[tuple[int, float], ...]
+"""Rising widths of a static form, and the part of its time by which a neighbour takes longer."""
+
+
 class DeviceView(NamedTuple):
     """What a kernel can occupy."""
 
@@ -44,6 +48,8 @@ class KernelView(NamedTuple):
     """Time of the whole kernel in its plain form alone; `None` while unknown."""
     memory_bound: bool | None
     """Whether memory traffic limits it, rather than arithmetic; `None` while unknown."""
+    costs: Costs = ()
+    """What its static form was measured to cost a neighbour; empty where nobody has."""
 
 
 class Moment(NamedTuple):

@@ -1,9 +1,11 @@
-"""A bundle's tuning table goes in; which variant of each kernel this device runs comes out.
+"""A bundle's tuning table goes in; what was found of each kernel on this device comes out.
 
 `cotenant tune` measures on the device and writes `tuning.json` into the bundle's folder, or
 beside its zip. It is no part of what the manifest seals, so it names what it is of: the bundle by
 its hash, the device, and the driver, all of which must be the same where it is used. It has a
 hash of its own: figures that somebody changed are not what was measured.
+
+Version 2 brought what each width costs a neighbour; tables of version 1 are read, and know none.
 """
 
 import json
@@ -18,9 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cotenant.core.errors import ModelError
 from cotenant.device.bundle import MANIFEST, Bundle, digest, seal
+from cotenant.device.sharing import Costs
 
 FORMAT = "cotenant-tuning"
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, VERSION)
+"""What is read here."""
 TABLE = "tuning.json"
 DEFAULT = "default"
 """Stands for the schedule of a kernel that is no variant."""
@@ -29,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Times(_Frozen):
@@ -41,10 +46,16 @@ class Times(_Frozen):
 
 
 class Width(_Frozen):
-    """What the static form of the chosen schedule costs on so many physical blocks, alone."""
+    """The static form of the chosen schedule on so many physical blocks."""
 
     width: int = Field(ge=1)
     static_s: float = Field(ge=0)
+    """Of all tiles, alone."""
+    cost: float | None = Field(default=None, ge=-1)
+    """Part of its own time by which a neighbour takes longer beside it; `None`: not measured.
+
+    As it was measured: a figure under nought is noise, and says how large that is.
+    """
 
 
 class Tuned(_Frozen):
@@ -57,12 +68,18 @@ class Tuned(_Frozen):
     """Variants that did not build here, or whose results differ, with the reason."""
     widths: tuple[Width, ...]
 
+    @property
+    def costs(self) -> Costs:
+        """Of the widths whose cost was measured, by rising width."""
+        known = ((one.width, one.cost) for one in self.widths if one.cost is not None)
+        return tuple(sorted(known))
+
 
 class Table(_Frozen):
     """What tuning.json holds."""
 
     format: Literal["cotenant-tuning"] = "cotenant-tuning"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     cotenant: str
     """Version of what measured."""
     bundle_sha256: str
@@ -123,10 +140,10 @@ def read_table(bundle: Bundle, here: Here) -> Table | None:
         raise ModelError(_refused(path, f"it cannot be read: {error}")) from error
     if not isinstance(noted, dict) or noted.get("format") != FORMAT:
         raise ModelError(_refused(path, "it is no tuning table"))
-    if noted.get("version") != VERSION:
-        raise ModelError(
-            _refused(path, f"it has version {noted.get('version')}, and {VERSION} is read here")
-        )
+    version = noted.get("version")
+    if version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise ModelError(_refused(path, f"it has version {version}, and {known} are read here"))
     sha256 = noted.pop("sha256", None)
     if sha256 != digest(noted):
         raise ModelError(_refused(path, "it was edited or damaged: its hash is another one"))
@@ -140,8 +157,8 @@ def read_table(bundle: Bundle, here: Here) -> Table | None:
     return table
 
 
-def chosen_variants(bundle: Bundle, here: Here) -> Mapping[str, str]:
-    """Variant of each kernel that runs in another schedule than its default one.
+def tuned_kernels(bundle: Bundle, here: Here) -> Mapping[str, Tuned]:
+    """What is known of each kernel here; nothing without a table.
 
     A table that may not be used is told of in one line of the log, and then is as none.
     """
@@ -150,9 +167,7 @@ def chosen_variants(bundle: Bundle, here: Here) -> Mapping[str, str]:
     except ModelError as error:
         _log.warning("%s", error)
         return {}
-    if table is None:
-        return {}
-    return {name: one.chosen for name, one in table.kernels.items() if one.chosen != DEFAULT}
+    return {} if table is None else table.kernels
 
 
 def keep_table(folder: Path, new: Path) -> None:

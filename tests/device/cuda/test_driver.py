@@ -327,7 +327,8 @@ def test_tuning(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert set(scale.schedules) == {"default", "wrong", "broken"}
     assert "differ" in scale.refused["two"]
     assert (table.device, table.driver) == place.here
-    assert table.kernels["scale"].widths
+    assert scale.widths
+    assert len(scale.costs) == len(scale.widths)
 
 
 def test_what_is_listed(fake: FakeCuda) -> None:

@@ -1,6 +1,8 @@
 """Tuning measures every schedule, refuses wrong ones, and its choice is what then runs."""
 
 import json
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from cotenant.compiler.bundle import write_bundle
 from cotenant.compiler.program import parse_target
 from cotenant.device.bundle import Bundle, read_bundle
 from cotenant.device.elastic.background import Background
+from cotenant.device.elastic.driver import Priority
+from cotenant.device.elastic.ready import views
 from cotenant.device.elastic.resident import Resident
 from cotenant.device.elastic.runner import Runner
 from cotenant.device.elastic.tuner import Samples, choose, tune
@@ -50,6 +54,8 @@ def test_every_schedule_is_measured_or_refused_with_a_reason(bundle: Bundle, pla
     assert "does not build" in scale.refused["broken"]
     assert scale.chosen in scale.schedules
     assert {one.width for one in scale.widths} >= {1}
+    assert [width for width, _ in scale.costs] == [one.width for one in scale.widths]
+    assert all(math.isfinite(cost) for _, cost in scale.costs)
     assert set(waits.schedules) == {"default"}
     assert waits.widths == (), "it has no static form"
     assert (table.device, table.driver) == place.here
@@ -89,10 +95,42 @@ def test_without_a_table_that_fits_the_default_runs(bundle: Bundle, place: Any) 
 def test_a_variant_that_no_longer_builds_gives_way_to_the_default(
     bundle: Bundle, place: Any
 ) -> None:
-    write_table(bundle.folder, with_choice(tuned(bundle, place), "broken"))
+    table = with_choice(tuned(bundle, place), "broken")
+    assert table.kernels["scale"].costs
+    write_table(bundle.folder, table)
     resident = Resident(bundle, place)
     assert resident.steps[0].kernel.block == (4, 1, 1)
+    assert resident.steps[0].costs == (), "they are another schedule's"
     assert "does not build" in resident.fallbacks["scale"]
+
+
+def test_the_rule_sees_what_was_measured(bundle: Bundle, place: Any) -> None:
+    table = tuned(bundle, place)
+    write_table(bundle.folder, table)
+    timed = place._replace(queue=place.device.queue(timed=True))
+    for resident, costs in [
+        (Resident(bundle, timed), table.kernels["scale"].costs),
+        (Resident(bundle, timed, chosen={}), ()),
+    ]:
+        scale, waits, again = views(resident, timed, 1e9, lambda: None)
+        assert scale.costs == again.costs == costs
+        assert waits.costs == ()
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_a_queue_keeps_its_priority_whether_it_takes_times_or_not(
+    place: Any, timed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    monkeypatch.setattr(place.device, "_ranks", True)
+    monkeypatch.setattr(
+        "cotenant.device.opencl.driver.cl.CommandQueue",
+        lambda context, device, properties: asked.append(properties),
+    )
+    place.device.queue(Priority.HIGH, timed=timed)
+    place.device.queue(Priority.LOW, timed=timed)
+    times = [0x1093, 2] if timed else []  # CL_QUEUE_PROPERTIES: CL_QUEUE_PROFILING_ENABLE
+    assert asked == [[0x1096, 1, *times], [0x1096, 4, *times]]
 
 
 def test_choice() -> None:
@@ -130,10 +168,15 @@ def test_command_end_to_end(place: Any, bundle_of: Callable[[str], tuple[Path, P
         assert set(table.kernels) == set(bundle.manifest.kernels)
         assert not any(one.refused for one in table.kernels.values()), "a variant is wrong"
         assert any(len(one.schedules) > 1 for one in table.kernels.values())
+        assert re.search(r"1: \S+, [+-]\d+\.\d%", done.output), "no cost is shown"
         assert len(Runner(bundle, place).infer(inputs_of(bundle))) == 1
         done = CliRunner().invoke(tune_command, [str(folder), "--rounds", "1", "--json"])
         assert done.exit_code == 0, done.output
-        assert json.loads(done.stdout)["bundle_sha256"] == bundle.sha256
+        noted = json.loads(done.stdout)
+        assert noted["bundle_sha256"] == bundle.sha256
+        widths = [each for one in noted["kernels"].values() for each in one["widths"]]
+        assert widths
+        assert all(isinstance(each["cost"], float) for each in widths)
     finally:
         (folder / TABLE).unlink(missing_ok=True)
 

@@ -2,16 +2,23 @@
 
 from hypothesis import strategies as st
 
-from cotenant.device.sharing import DeviceView, KernelView, Moment
+from cotenant.device.sharing import Costs, DeviceView, KernelView, Moment
 
 _either = st.booleans()
 times_s = st.floats(1e-6, 1.0)
 devices = st.builds(
     DeviceView, units=st.integers(1, 128), unit_threads=st.sampled_from([256, 1024, 1536, 2048])
 )
+tables = st.dictionaries(
+    st.sampled_from([1, 2, 4, 8, 16, 32, 64, 108]), st.floats(-0.5, 2.0), min_size=1
+).map(lambda costs: tuple(sorted(costs.items())))
+"""Costs as tuning measures them: not always growing with the width, and some under nought."""
+_any_costs = st.just(()) | tables
 
 
-def kernels(elastic: st.SearchStrategy[bool] = _either) -> st.SearchStrategy[KernelView]:
+def kernels(
+    elastic: st.SearchStrategy[bool] = _either, costs: st.SearchStrategy[Costs] = _any_costs
+) -> st.SearchStrategy[KernelView]:
     return st.builds(
         KernelView,
         name=st.just("k"),
@@ -20,6 +27,7 @@ def kernels(elastic: st.SearchStrategy[bool] = _either) -> st.SearchStrategy[Ker
         elastic=elastic,
         alone_s=st.none() | times_s,
         memory_bound=st.none() | _either,
+        costs=costs,
     )
 
 
@@ -29,8 +37,9 @@ def moments(
     critical: st.SearchStrategy[KernelView | None] | None = None,
     elastic: st.SearchStrategy[bool] = _either,
     in_flight: st.SearchStrategy[int] | None = None,
+    costs: st.SearchStrategy[Costs] = _any_costs,
 ) -> Moment:
-    kernel = draw(kernels(elastic))
+    kernel = draw(kernels(elastic, costs))
     beside = draw(st.none() | kernels() if critical is None else critical)
     return Moment(
         device=draw(devices),
@@ -46,4 +55,6 @@ def moments(
 
 
 beside_critical = moments(critical=kernels(), in_flight=st.just(0))
+modelled = moments(critical=kernels(), in_flight=st.just(0), costs=st.just(()))
+measured = moments(critical=kernels(), elastic=st.just(True), in_flight=st.just(0), costs=tables)
 alone = moments(critical=st.none())

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.device.sharing import Form, Moment, Sharing
+from cotenant.device.sharing import Form, KernelView, Moment, Sharing
 from cotenant.policy import POLICIES, policy_by_name
 from cotenant.policy.sharing.cotenant import CotenantSharing
-from tests.policy.sharing.moments import alone, beside_critical, moments
+from tests.policy.sharing.moments import (
+    alone,
+    beside_critical,
+    kernels,
+    measured,
+    modelled,
+    moments,
+)
 
 RULES = {name: policy_by_name(name).sharing for name in POLICIES}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -112,7 +119,7 @@ def test_shards_beside_critical_work_are_over_before_it(moment: Moment) -> None:
         assert shard.form is Form.STATIC
 
 
-@given(moment=beside_critical, epsilon=st.floats(0.0, 1.0))
+@given(moment=modelled, epsilon=st.floats(0.0, 1.0))
 def test_padding_keeps_to_the_guard_to_the_units_left_and_to_epsilon(
     moment: Moment, epsilon: float
 ) -> None:
@@ -131,6 +138,58 @@ def test_padding_keeps_to_the_guard_to_the_units_left_and_to_epsilon(
         assert shard.width * kernel.threads / (units * threads) <= epsilon
     elif kernel.memory_bound is not False and critical.memory_bound is not False:
         assert shard.width / units <= epsilon
+
+
+@given(moment=measured, epsilon=st.floats(0.0, 1.0))
+def test_padding_is_the_widest_that_the_table_and_the_guard_allow(
+    moment: Moment, epsilon: float
+) -> None:
+    shard = CotenantSharing(epsilon=epsilon).next_shard(moment)
+    costs = moment.kernel.costs
+    allowed = [
+        width
+        for width, _ in costs
+        if width <= moment.width
+        and all(cost <= epsilon for narrower, cost in costs if narrower <= width)
+    ]
+    if not allowed:
+        assert shard is None
+    elif shard is not None:
+        assert shard.width == min(max(allowed), shard.tiles)
+
+
+@given(
+    moment=measured,
+    other=kernels(),
+    ours=st.none() | st.booleans(),
+    epsilon=st.floats(0.0, 1.0),
+)
+def test_where_costs_were_measured_no_model_has_a_say(
+    moment: Moment, other: KernelView, ours: bool | None, epsilon: float
+) -> None:
+    rule = CotenantSharing(epsilon=epsilon)
+    kernel = moment.kernel._replace(memory_bound=ours)
+    assert rule.next_shard(moment._replace(critical=other, kernel=kernel)) == rule.next_shard(
+        moment
+    )
+
+
+@given(moment=modelled, dear=st.floats(0.06, 1.0), cheap=st.floats(-0.5, 0.05))
+def test_a_measurement_takes_back_what_the_model_allows_and_gives_what_it_does_not(
+    moment: Moment, dear: float, cheap: float
+) -> None:
+    rule = CotenantSharing(epsilon=0.05)
+    width = moment.width
+
+    def measured_at(cost: float) -> Moment:
+        kernel = moment.kernel._replace(costs=((width, cost), (2 * width, 0.0)))
+        return moment._replace(kernel=kernel)
+
+    assert rule.next_shard(measured_at(dear)) is None, "the guard forbids the other width"
+    shard, without = rule.next_shard(measured_at(cheap)), rule.next_shard(moment)
+    if without is not None:
+        assert shard is not None
+        assert shard.tiles >= without.tiles
 
 
 @given(moment=beside_critical, less=st.floats(0.0, 1.0), more=st.floats(0.0, 1.0))

@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 
 from cotenant.device.bundle import Code
-from cotenant.device.elastic.driver import Event
+from cotenant.device.elastic.driver import Event, Queue
 from cotenant.device.elastic.place import Place
+from cotenant.device.elastic.sampling import once_s
 
 _HEADS = {
     "opencl": """
@@ -68,7 +69,7 @@ class Background:
     def __enter__(self) -> Self:
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._launch().wait()
+        self.launch(self._queue).wait()
         self._thread.start()
         return self
 
@@ -81,25 +82,23 @@ class Background:
         self._stop.set()
         self._thread.join()
 
-    def _measure(self) -> None:
-        self._launch().wait()  # the device may compile at the first launch
-        event = self._launch()
-        event.wait()
-        self.once_s = event.lasted_s
-
-    def _launch(self) -> Event:
-        event = self._queue.launch(
+    def launch(self, queue: Queue) -> Event:
+        """Once, in a queue of the caller's; not while its block runs."""
+        event = queue.launch(
             self._kernel,
             (self._blocks, 1, 1),
             (_THREADS, 1, 1),
             (self._memory, np.int32(self._turns)),
         )
-        self._queue.flush()
+        queue.flush()
         return event
 
+    def _measure(self) -> None:
+        self.once_s = once_s(lambda: self.launch(self._queue))
+
     def _run(self) -> None:
-        waiting = [self._launch() for _ in range(_AHEAD)]
+        waiting = [self.launch(self._queue) for _ in range(_AHEAD)]
         while not self._stop.is_set():
             waiting.pop(0).wait()
-            waiting.append(self._launch())
+            waiting.append(self.launch(self._queue))
         self._queue.finish()

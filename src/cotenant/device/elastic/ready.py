@@ -116,4 +116,5 @@ def _view(step: Step, place: Place, bandwidth: float, calm: Callable[[], object]
         elastic=step.kernel.static is not None,
         alone_s=alone_s,
         memory_bound=traffic >= _BOUND * bandwidth * alone_s,
+        costs=step.costs,
     )

@@ -10,8 +10,9 @@ from cotenant.device.bundle import Array, Bundle, Code, Schedule, Tensor
 from cotenant.device.elastic.driver import Buffer, DriverError, Event, Queue
 from cotenant.device.elastic.launch import Forms, forms
 from cotenant.device.elastic.place import Place, plain_part
+from cotenant.device.sharing import Costs
 from cotenant.device.stages import grouped
-from cotenant.device.tuning import chosen_variants
+from cotenant.device.tuning import DEFAULT, tuned_kernels
 
 _RUN_ON = "lower the batch, unload another task of this device, or use a larger one"
 
@@ -24,6 +25,8 @@ class Step(NamedTuple):
     arguments: tuple[Buffer, ...]
     progress: Buffer
     """The counter of its preemptive form."""
+    costs: Costs = ()
+    """Of its static form, by the bundle's tuning table."""
 
 
 class Resident:
@@ -35,7 +38,7 @@ class Resident:
         """Build the kernels and put the weights in place.
 
         Args:
-            chosen: variants by kernel; `None` takes those of the bundle's tuning table.
+            chosen: variants by kernel; `None` takes what the bundle's tuning table knows.
 
         Raises:
             DeviceError: a kernel does not build in any form, or the memory is not enough.
@@ -51,17 +54,21 @@ class Resident:
             self._counters, counters = self._count(place)
         except DriverError as error:
             raise DeviceError(_does_not_fit(bundle, place, error)) from error
-        variants = chosen_variants(bundle, place.here) if chosen is None else chosen
+        known = tuned_kernels(bundle, place.here) if chosen is None else {}
+        variants = {name: one.chosen for name, one in known.items()} if chosen is None else chosen
         kernels = {
-            name: self._kernel(bundle, place, name, variants.get(name))
+            name: self._kernel(bundle, place, name, variants.get(name, DEFAULT))
             for name in self._manifest.kernels
         }
+        # What was measured is the schedule that was chosen; what runs in its place is not known.
+        costs = {name: one.costs for name, one in known.items() if name not in self.fallbacks}
         self.steps = tuple(
             Step(
                 step.kernel,
                 kernels[step.kernel],
                 tuple(self._values[name] for name in step.arguments),
                 counter,
+                costs.get(step.kernel, ()),
             )
             for step, counter in zip(self._manifest.steps, counters, strict=True)
         )
@@ -119,9 +126,9 @@ class Resident:
         queue.read(self._counters, found)
         return [int(one) for one in found[:: len(found) // max(1, len(self.steps))]]
 
-    def _kernel(self, bundle: Bundle, place: Place, name: str, variant: str | None) -> Forms:
+    def _kernel(self, bundle: Bundle, place: Place, name: str, variant: str) -> Forms:
         about = self._manifest.kernels[name]
-        if variant is not None:
+        if variant != DEFAULT:
             try:
                 return built(place, bundle.code(name, variant), name, about.variants[variant])
             except DeviceError as error:

@@ -3,7 +3,8 @@
 The model is run step by step, so that each kernel is tried on values that it may meet. All
 schedules of a kernel are measured in the same rounds, each round in an order drawn anew: alone
 by the device's own times, then beside a background load, from submission to the end. A
-variant whose results differ from the default's is refused before.
+variant whose results differ from the default's is refused before. Of the one that is chosen, the
+static form is measured at several widths, with what it costs a neighbour (`padding.py`).
 
 Chosen is what is fastest beside the load, since that is where schedules differ in what they
 take from others (Aaron, SenSys'22). The default stays unless another is clearly better, and a
@@ -21,15 +22,21 @@ from cotenant import __version__
 from cotenant.core.errors import DeviceError
 from cotenant.device.bundle import Array, Bundle, Tensor
 from cotenant.device.elastic.background import Background
-from cotenant.device.elastic.driver import Buffer, Event, wait_for
-from cotenant.device.elastic.launch import Forms, launch_plain, launch_static
+from cotenant.device.elastic.driver import Buffer, wait_for
+from cotenant.device.elastic.launch import Forms, launch_plain
+from cotenant.device.elastic.padding import Neighbour, padded_widths
 from cotenant.device.elastic.place import Place
 from cotenant.device.elastic.resident import Resident, Step, built
-from cotenant.device.tuning import DEFAULT, Table, Times, Tuned, Width
+from cotenant.device.elastic.sampling import (
+    Launch,
+    alone_s,
+    beside_s,
+    launches_for,
+    once_s,
+    ratios,
+)
+from cotenant.device.tuning import DEFAULT, Table, Times, Tuned
 
-_SAMPLE_S = 2e-3
-"""Shorter kernels are launched several times for one sample."""
-_LAUNCHES_MAX = 32
 _BETTER = 0.97
 """Part of the default's time beside the load that a variant has to keep below..."""
 _WINS_MIN = 0.75
@@ -54,6 +61,13 @@ class _Tried(NamedTuple):
     refused: Mapping[str, str]
 
 
+class _Beside(NamedTuple):
+    """What kernels are measured beside."""
+
+    background: Background
+    neighbour: Neighbour
+
+
 def tune(
     bundle: Bundle, place: Place, *, rounds: int, rng: np.random.Generator, tell: Tell
 ) -> Table:
@@ -65,6 +79,7 @@ def tune(
     place = place._replace(queue=place.device.queue(timed=True))
     resident = Resident(bundle, place, chosen={})
     background = Background(place)
+    others = _Beside(background, Neighbour(place, background))
     inputs = {spec.name: _drawn(spec, rng) for spec in resident.inputs}
     wait_for(resident.feed(place.queue, inputs))
     count = len({step.name for step in resident.steps})
@@ -73,7 +88,7 @@ def tune(
         if step.name not in found:
             tell(step.name, len(found), count)
             tried = _tried(bundle, place, step)
-            found[step.name] = _measured(place, step, tried, background, (rounds, rng))
+            found[step.name] = _measured(place, step, tried, others, (rounds, rng))
         launch_plain(place, step.kernel, step.arguments).wait()
     tell("done", count, count)
     return Table(
@@ -102,17 +117,13 @@ def choose(found: Mapping[str, Samples]) -> str:
     default = found[DEFAULT]
     ratio: dict[str, float] = {}
     for name, one in found.items():
-        alone = _ratios(one.alone_s, default.alone_s)
-        beside = _ratios(one.beside_s, default.beside_s)
+        alone = ratios(one.alone_s, default.alone_s)
+        beside = ratios(one.beside_s, default.beside_s)
         wins = sum(each < 1 for each in beside) / len(beside)
         middle = statistics.median(beside)
         if statistics.median(alone) <= _SLOWER_ALONE_MAX and middle < _BETTER and wins >= _WINS_MIN:
             ratio[name] = middle
     return min(ratio, key=lambda name: (ratio[name], name), default=DEFAULT)
-
-
-def _ratios(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    return [a / max(b, 1e-12) for a, b in zip(one, other, strict=True)]
 
 
 def _tried(bundle: Bundle, place: Place, step: Step) -> _Tried:
@@ -141,25 +152,25 @@ def _measured(
     place: Place,
     step: Step,
     tried: _Tried,
-    background: Background,
+    others: _Beside,
     draws: tuple[int, np.random.Generator],
 ) -> Tuned:
     rounds, rng = draws
     names, arguments = list(tried.schedules), step.arguments
 
-    def plain(name: str) -> Callable[[], Event]:
+    def plain(name: str) -> Launch:
         return lambda: launch_plain(place, tried.schedules[name], arguments)
 
-    launches = {name: _launches(plain(name)) for name in names}
+    launches = {name: launches_for(once_s(plain(name))) for name in names}
     found = {name: Samples([], []) for name in names}
     for _ in range(rounds):
         for number in rng.permutation(len(names)):
             name = names[number]
-            found[name].alone_s.append(_alone_s(place, plain(name), launches[name]))
-        with background:
+            found[name].alone_s.append(alone_s(place.queue, plain(name), launches[name]))
+        with others.background:
             for number in rng.permutation(len(names)):
                 name = names[number]
-                found[name].beside_s.append(_beside_s(place, plain(name), launches[name]))
+                found[name].beside_s.append(beside_s(place.queue, plain(name), launches[name]))
     schedules = {
         name: Times(
             alone_s=statistics.median(one.alone_s), beside_s=statistics.median(one.beside_s)
@@ -167,58 +178,8 @@ def _measured(
         for name, one in found.items()
     }
     chosen = choose(found)
-    widths = _widths(place, tried.schedules[chosen], arguments, rounds, rng)
-    return Tuned(
-        chosen=chosen, schedules=schedules, refused=dict(tried.refused), widths=tuple(widths)
-    )
-
-
-def _widths(
-    place: Place,
-    kernel: Forms,
-    arguments: Sequence[Buffer],
-    rounds: int,
-    rng: np.random.Generator,
-) -> list[Width]:
-    """What the static form costs on 1, 2, 4, ... blocks, up to what fills the device."""
-    if kernel.static is None:
-        return []
-    most = min(place.width, kernel.tiles)
-    widths = [*(1 << n for n in range(most.bit_length()) if 1 << n < most), most]
-
-    def narrow(width: int) -> Callable[[], Event]:
-        return lambda: launch_static(place, kernel, arguments, range(kernel.tiles), width)
-
-    launches = {width: _launches(narrow(width)) for width in widths}
-    times_s: dict[int, list[float]] = {width: [] for width in widths}
-    for _ in range(rounds):
-        for number in rng.permutation(len(widths)):
-            width = widths[number]
-            times_s[width].append(_alone_s(place, narrow(width), launches[width]))
-    return [Width(width=each, static_s=statistics.median(times_s[each])) for each in widths]
-
-
-def _launches(launch: Callable[[], Event]) -> int:
-    """How many make a sample; the first ones are warm-up, and a driver may compile there."""
-    launch().wait()
-    event = launch()
-    event.wait()
-    once_s = event.lasted_s
-    return int(np.clip(np.ceil(_SAMPLE_S / max(once_s, 1e-9)), 1, _LAUNCHES_MAX))
-
-
-def _alone_s(place: Place, launch: Callable[[], Event], launches: int) -> float:
-    """Mean time on the device of one launch."""
-    events = [launch() for _ in range(launches)]
-    place.queue.finish()
-    return sum(one.lasted_s for one in events) / launches
-
-
-def _beside_s(place: Place, launch: Callable[[], Event], launches: int) -> float:
-    """Mean time that one launch takes of the queue, waiting for its turn included."""
-    events = [launch() for _ in range(launches)]
-    place.queue.finish()
-    return events[-1].since_s(events[0]) / launches
+    widths = padded_widths(place, tried.schedules[chosen], arguments, others.neighbour, draws)
+    return Tuned(chosen=chosen, schedules=schedules, refused=dict(tried.refused), widths=widths)
 
 
 def _drawn(spec: Tensor, rng: np.random.Generator) -> Array:

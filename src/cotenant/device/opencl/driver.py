@@ -23,6 +23,8 @@ from cotenant.device.elastic.driver import (
 from cotenant.device.elastic.place import Place, place_on
 from cotenant.device.tuning import Here
 
+_PROPERTIES = 0x1093
+"""CL_QUEUE_PROPERTIES: the next value is the flags that other queues are made with."""
 _PRIORITY_KHR = 0x1096
 _HINTS = {Priority.HIGH: 1 << 0, Priority.LOW: 1 << 2}
 """Values of the extension cl_khr_priority_hints."""
@@ -260,13 +262,15 @@ class OpenClAccelerator:
 
     @_asking
     def queue(self, priority: Priority = Priority.ORDINARY, *, timed: bool = False) -> OpenClQueue:
-        if timed:
-            profiling = cl.command_queue_properties.PROFILING_ENABLE
-            return OpenClQueue(cl.CommandQueue(self.context, properties=profiling))
+        profiling = cl.command_queue_properties.PROFILING_ENABLE
         if priority in _HINTS and self._ranks:
             # The package's types know of no list.
             properties: Any = [_PRIORITY_KHR, _HINTS[priority]]
+            if timed:
+                properties += [_PROPERTIES, int(profiling)]
             return OpenClQueue(cl.CommandQueue(self.context, self.native, properties))
+        if timed:
+            return OpenClQueue(cl.CommandQueue(self.context, properties=profiling))
         return OpenClQueue(cl.CommandQueue(self.context))
 
     def record(self, fill: Callable[[Queue, Sequence[Queue]], object], sides: int) -> None:

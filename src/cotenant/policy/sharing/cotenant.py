@@ -9,8 +9,13 @@ exceptions, each for the same end, that critical work finds the device empty:
   started. (GPreempt, ATC 2025: a hint before the next arrival.)
 
 Beside a critical kernel: a shard that is over before it, and so narrow that it costs the
-critical kernel at most `epsilon` of its time. With U units of L threads, the critical kernel's
-tiles N_c of S_c threads and ours of S, and w physical blocks, the cost is taken to be
+critical kernel at most `epsilon` of its time. Where the bundle was tuned on this device, that is
+the widest of the measured widths up to which none costs more. The table's neighbour is a load that
+fills the device, so beside a critical kernel that leaves units idle it promises less than there
+may be.
+
+Where nothing was measured, the cost is modelled. With U units of L threads, the critical kernel's
+tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
 
     0             on units that the critical kernel never uses (w <= U - N_c), where both are
                   bound by arithmetic, or one by it and the other by memory traffic
@@ -19,11 +24,12 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, the cost is taken
     w S / (U L)   on units that it does use (w <= U - N_c mod U, S + S_c <= L: Miriam's
                   inequalities), where one is bound by memory traffic and the other is not
 
-and anything else is too much. The cost is a model made here, to be replaced by a measurement
-where there is one; the guard narrows what it gets wrong.
+and anything else is too much. The model was made here; the guard narrows what it, or the table,
+gets wrong.
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar
 
 from cotenant.device.sharing import Form, KernelView, Moment, Shard
@@ -45,6 +51,9 @@ class CotenantSharing:
     >>> small = KernelView("c", 5, 1024, True, 0.002, memory_bound=False)
     >>> rule.next_shard(now._replace(critical=small, critical_left_s=0.0025))
     Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3)
+    >>> measured = kernel._replace(costs=((1, 0.01), (2, 0.04), (4, 0.2)))
+    >>> rule.next_shard(now._replace(kernel=measured, critical=small, critical_left_s=0.0025))
+    Shard(form=<Form.STATIC: 'static'>, tiles=4, width=2)
     """
 
     epsilon: float = 0.05
@@ -74,12 +83,21 @@ class CotenantSharing:
     def _beside(self, moment: Moment, critical: KernelView) -> Shard | None:
         if not moment.kernel.elastic or moment.in_flight or moment.critical_left_s is None:
             return None
-        width = min(moment.width, self._padding(moment, critical))
+        width = self._padding(moment, critical)
         tiles = tiles_within(moment, width, moment.critical_left_s) if width > 0 else 0
         return Shard(Form.STATIC, tiles, min(width, tiles)) if tiles else None
 
     def _padding(self, moment: Moment, critical: KernelView) -> int:
-        """The largest width whose cost is within epsilon."""
+        """The largest width within the guard's whose cost is within epsilon."""
+        costs = moment.kernel.costs
+        if not costs:
+            return min(moment.width, self._by_model(moment, critical))
+        # Up to the first that costs too much: if a wider one seems to cost less, that is noise.
+        cheap = takewhile(lambda one: one[1] <= self.epsilon, costs)
+        return max((width for width, _ in cheap if width <= moment.width), default=0)
+
+    def _by_model(self, moment: Moment, critical: KernelView) -> int:
+        """The same, where nothing was measured."""
         device, kernel = moment.device, moment.kernel
         idle = idle_units(device, critical)
         ours, theirs = kernel.memory_bound, critical.memory_bound
