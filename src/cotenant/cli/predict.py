@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cotenant.cli import forecast
-from cotenant.pipeline import load
+from cotenant.core.workload import load_workload
 
 
 @click.command()
@@ -35,7 +35,7 @@ def predict(
     file.
     """
     predicted = forecast.predictor(profile_path, any_machine, by)
-    prediction = predicted(forecast.under(load(path), policy))
+    prediction = predicted(forecast.under(load_workload(path), policy))
     if as_json:
         click.echo(json.dumps(forecast.as_plain(prediction), indent=2))
     else:

@@ -1,10 +1,10 @@
 """A transform and times go in, tail probabilities come out: Abate and Whitt's Euler method."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import comb
 
 Real = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -20,7 +20,8 @@ _AVERAGED = 11
 
 
 def _coefficients() -> Real:
-    chance = comb(_AVERAGED, np.arange(_AVERAGED + 1)) / 2.0**_AVERAGED
+    ways = [math.comb(_AVERAGED, kept) for kept in range(_AVERAGED + 1)]
+    chance = np.array(ways) / 2.0**_AVERAGED
     kept = np.concatenate([np.ones(_PLAIN), np.cumsum(chance[::-1])[::-1]])
     signed: Real = kept * (-1.0) ** np.arange(kept.size)
     signed[0] = 0.5

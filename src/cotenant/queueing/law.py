@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
+import scipy
 
 from cotenant.core.errors import WorkloadError
 from cotenant.queueing import inversion
@@ -112,7 +112,9 @@ class Law:
                 reach *= 2.0
             high = low + reach
         return float(
-            brentq(lambda t: float(self.tail(t)[0]) - allowed, low, high, xtol=1e-9 * high)
+            scipy.optimize.brentq(
+                lambda t: float(self.tail(t)[0]) - allowed, low, high, xtol=1e-9 * high
+            )
         )
 
 

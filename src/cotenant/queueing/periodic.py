@@ -8,8 +8,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import gammaln
+import scipy
 
 from cotenant.core.errors import WorkloadError
 from cotenant.queueing.inversion import Real
@@ -83,6 +82,7 @@ def same_period_tail(streams: int, period_s: float, service_s: float, waiting_s:
     level = waiting_s[:, None] / service_s
     met = np.arange(1, others + 1)
     window = np.maximum(met - level, 0.0) / period
+    gammaln = scipy.special.gammaln
     ways = gammaln(others + 1) - gammaln(met + 1) - gammaln(others - met + 1)
     with np.errstate(divide="ignore"):
         chance = np.exp(ways + met * np.log(window) + (others - met) * np.log1p(-window))
@@ -130,7 +130,7 @@ def _waiting(stream: Stream) -> Law:
     walk = np.arange(last + 1) - period
     size = jump[: last + 1]
     tilt = float(
-        minimize_scalar(
+        scipy.optimize.minimize_scalar(
             lambda t: float(np.log(np.exp(t * walk - t * last) @ size) + t * last),
             bounds=(0.0, 50.0 / last),
             method="bounded",
