@@ -9,7 +9,7 @@ from cotenant.core.hardware import Capability, Component
 from cotenant.core.request import Request
 from cotenant.core.task import Criticality, Task
 from cotenant.device.base import Allowance, Completed
-from cotenant.device.null import NullDevice
+from cotenant.device.null import Interference, NullDevice
 
 CPU = Component("cpu", "null", (0, 1), Capability.PREEMPTIVE)
 FACTORS = st.floats(0.6, 3.0)
@@ -18,9 +18,8 @@ FACTORS = st.floats(0.6, 3.0)
 def ends_s(kinds, factors, allowance=None):
     """Launch one second of work of each task at 0 s; when each of them ends."""
     clock = VirtualClock()
-    device = NullDevice(
-        clock, [CPU], lambda *_: 1.0, slowdown=lambda task, other: factors.get((task, other), 1.0)
-    )
+    interference = Interference(lambda task, other: factors.get((task, other), 1.0))
+    device = NullDevice(clock, [CPU], lambda *_: 1.0, interference=interference)
     for name, kind in kinds.items():
         device.load(Task(name=name, model="zoo:x", criticality=kind), "cpu")
     device.poll()
@@ -61,3 +60,65 @@ def test_a_neighbour_that_the_guard_limits_costs_less():
 
 def test_alone_nothing_is_slowed():
     assert ends_s({"a": "best-effort"}, {("a", "a"): 2.0}) == {"a": pytest.approx(1.0)}
+
+
+def run(device, clock, launches):
+    """Launch each task at its time; start and end of each."""
+    spans_s, left = {}, sorted(launches, key=lambda one: one[1])
+    while left or device.next_event_s() is not None:
+        next_s = device.next_event_s()
+        if left and (next_s is None or left[0][1] <= next_s):
+            name, at_s = left.pop(0)
+            clock.advance_to(at_s)
+            device.launch(name, [Request(1, name, at_s, None, None, 0, 1, None)], 0)
+        else:
+            clock.advance_to(next_s)
+        spans_s |= {
+            one.task: (one.start_s, one.end_s)
+            for one in device.poll()
+            if isinstance(one, Completed)
+        }
+    return spans_s
+
+
+def device_of(kinds, interference):
+    clock = VirtualClock()
+    device = NullDevice(clock, [CPU], lambda *_: 1.0, interference=interference)
+    for name, kind in kinds.items():
+        device.load(Task(name=name, model="zoo:x", criticality=kind), "cpu")
+    device.poll()
+    return device, clock
+
+
+@given(st.lists(st.floats(0.1, 0.9), max_size=4), st.floats(0.0, 0.5))
+def test_each_interruption_is_lost_once_and_nothing_before_the_start(offsets_s, lost_s):
+    critical = {f"c{place}": "critical" for place in range(len(offsets_s))}
+    interference = Interference(interruption_s=lambda task: lost_s)
+    device, clock = device_of({"bulk": "best-effort", **critical}, interference)
+    # Each second of critical work begins after the one before it has ended.
+    launches = [(name, 1.5 * place + offset_s + 0.2) for place, (name, offset_s) in
+                enumerate(zip(critical, sorted(offsets_s), strict=True))]  # fmt: skip
+    spans_s = run(device, clock, [("bulk", 0.0), *launches])
+    end_s = 1.0
+    for name, at_s in launches:
+        if at_s < end_s:
+            end_s += 1.0 + lost_s
+        assert spans_s[name] == (at_s, pytest.approx(at_s + 1.0))
+    assert spans_s["bulk"][1] == pytest.approx(end_s)
+    late = run(*device_of({"bulk": "best-effort", "c": "critical"}, interference),
+               [("c", 0.0), ("bulk", 0.0)])  # fmt: skip
+    assert late["bulk"][1] == pytest.approx(2.0)  # it had not begun
+
+
+def test_a_service_knows_who_ran_last_and_how_long_ago():
+    seen = []
+
+    def waking(task, last, rest_s):
+        seen.append((task, last, rest_s))
+        return 2.0 if rest_s else 0.5
+
+    device, clock = device_of({"a": "best-effort", "b": "best-effort"}, Interference(waking=waking))
+    spans_s = run(device, clock, [("a", 3.0), ("b", 4.0), ("a", 9.0)])
+    # Both halves of the machine until 5 s, when `b` is done; `a` has the rest to itself.
+    assert seen == [("a", None, 3.0), ("b", "a", 0.0), ("a", "a", pytest.approx(9.0 - 5.5))]
+    assert spans_s["b"][1] == pytest.approx(5.0)

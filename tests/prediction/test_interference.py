@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cotenant.core.errors import WorkloadError
 from cotenant.prediction.interference import excess_of
+from cotenant.prediction.waking import awake
 from cotenant.profiling.profile import Beside
 from tests.prediction.made_up import made_up, subject
 
@@ -30,8 +32,6 @@ def excess(*pairs, **about):
 def test_what_sharing_explains_costs_nothing_more(busy):
     assert excess(pair("critical", "best-effort", 1.0, busy)) == pytest.approx(0.0)
     assert excess(pair("best-effort", "best-effort", 1.0 + busy, busy)) == pytest.approx(0.0)
-    stands_still = pair("best-effort", "critical", 1.0 / (1.0 - busy), busy)
-    assert excess(stands_still) == pytest.approx(0.0, abs=1e-9)
     for own, other in (("critical", "critical"), ("best-effort", "critical")):
         shared = pair(own, other, 1.0 + busy, busy)
         assert excess(shared, policy="concurrent") == pytest.approx(0.0)
@@ -43,26 +43,36 @@ def test_the_excess_is_for_each_unit_of_time_of_the_other(busy, factor):
     assert 1.0 + found * busy == pytest.approx(factor)
 
 
-def test_one_noisy_neighbour_does_not_say_what_interruptions_cost():
-    calm = [pair("best-effort", "critical", 1.1 / 0.9, 0.1, f"n{place}") for place in range(4)]
-    noisy = pair("best-effort", "critical", 5.0, 0.1)
-    assert excess(noisy, *calm) == excess(calm[0], *calm)
-    assert excess(noisy) == 1.0  # as long again as the interruption, and no more
+@given(st.floats(0.0, 0.002), BUSY)
+def test_an_interruption_costs_its_own_time_however_long_it_lasts(lost_s, busy):
+    known = [
+        one.model_copy(update={"interruption_s": lost_s, "subject": subject(name, kind)})
+        for one, name, kind in zip(
+            made_up({"m": 0.01, "n": 0.02}).alone, "mn", ("best-effort", "critical"), strict=True
+        )
+    ]
+    interrupted = pair("best-effort", "critical", 1.0 / (1.0 - busy), busy)
+    # 0.02 s of the other one is one interruption.
+    assert 0.02 * excess(interrupted, alone=known) == pytest.approx(lost_s)
 
 
-@given(BUSY, st.floats(0.4, 1.0))
-def test_company_is_compared_with_what_is_awake(busy, warm):
+def test_a_pair_whose_other_was_not_measured_alone_is_told():
+    with pytest.raises(WorkloadError, match="measure the profile again"):
+        excess(pair("best-effort", "critical", 1.2, 0.1, "unknown"))
+
+
+@given(BUSY, st.floats(0.4, 1.0), st.sampled_from(["best-effort", "critical"]))
+def test_company_is_compared_with_a_component_that_has_run_another_model(busy, warm, own):
     """Alone with pauses it is slow, because cores sleep: company does not make it faster."""
-    slow = [
+    cold = [
         one.model_copy(update={"warm": warm, "subject": one.subject.model_copy(update=kind)})
         for one in made_up({"m": 0.01, "n": 0.01}).alone
         for kind in ({"criticality": "critical"}, {"criticality": "best-effort"})
     ]
-    shared = pair("best-effort", "best-effort", warm * (1.0 + busy), busy)
-    assert excess(shared, alone=slow) == pytest.approx(0.0)
-
-
-@given(BUSY, st.floats(0.4, 1.0))
-def test_critical_work_is_compared_with_what_it_takes_in_the_mix(busy, warm):
-    found = excess_of(pair("critical", "best-effort", warm, busy), made_up({"m": 0.01}), warm)
-    assert found == pytest.approx(0.0)
+    woken = 1.0 - awake(0.0, own=False) * (1.0 - warm)
+    shared = 1.0 + busy if own == "best-effort" else 1.0
+    measured = pair(own, "best-effort", woken * shared, busy)
+    assert excess(measured, alone=cold) == pytest.approx(0.0)
+    # Where the time back to back of the same measurement is known, it is what counts.
+    noted = measured.model_copy(update={"slowdown": 9.0, "over_warm": woken / warm * shared})
+    assert excess(noted, alone=cold) == pytest.approx(0.0)

@@ -19,9 +19,21 @@ from cotenant.device.base import Allowance, Completed, Event, Isolation, Loaded
 ServiceTime = Callable[[str, int, int], float]
 """Task, rows and segment go in, seconds at full width come out."""
 
-Slowdown = Callable[[str, str], float]
-"""A task and another one in flight beside it go in; how many times longer the first one takes
-than sharing the cores explains comes out."""
+
+class Interference(NamedTuple):
+    """What tasks on one component do to each other beyond sharing its cores; `None` for nothing."""
+
+    slowdown: Callable[[str, str], float] | None = None
+    """A task and another one in flight beside it go in; how many times longer the first one takes
+    comes out."""
+    waking: Callable[[str, str | None, float], float] | None = None
+    """A task, the one that ran last (`None` for none yet) and the seconds since then go in; how
+    many times longer its service takes than after its usual pause comes out."""
+    interruption_s: Callable[[str], float] | None = None
+    """A best-effort task goes in; what it loses when critical work takes its cores comes out."""
+
+
+ALONE = Interference()
 
 _DONE_S = 1e-12
 """Work left that is only rounding."""
@@ -41,13 +53,14 @@ class NullDevice:
         components: Sequence[Component],
         service: ServiceTime,
         isolation: Isolation = Isolation.CLASSES,
-        slowdown: Slowdown | None = None,
+        interference: Interference = ALONE,
     ) -> None:
         self._clock = clock
         self._components = tuple(components)
         self._service = service
+        self._waking = interference.waking
         self._sites = {
-            component.name: _Site(component, isolation is Isolation.CLASSES, slowdown)
+            component.name: _Site(component, isolation is Isolation.CLASSES, interference)
             for component in components
         }
         self._everywhere = tuple(self._sites.values())
@@ -85,6 +98,8 @@ class NullDevice:
             rows += request.rows
         service_s = self._service(task, rows, segment)
         now_s = self._clock.now()
+        if self._waking is not None:
+            service_s *= self._waking(task, *site.rested(now_s))
         site.enter(_Occupant(task, rank, len(requests), width, service_s, now_s, service_s), now_s)
         self._foreseen = False
 
@@ -146,7 +161,7 @@ class _Occupant:
 class _Site:
     """A component with what occupies it now."""
 
-    def __init__(self, component: Component, isolated: bool, slowdown: Slowdown | None) -> None:
+    def __init__(self, component: Component, isolated: bool, interference: Interference) -> None:
         self.width = component.width
         self.ranks = isolated and component.capability is Capability.PREEMPTIVE
         """Whether critical work goes first here."""
@@ -155,15 +170,35 @@ class _Site:
         """Whether best-effort work may use less than all of it."""
         self._occupants: list[_Occupant] = []
         self._since_s = 0.0
-        self._slowdown = slowdown
+        self._last: str | None = None
+        """The task that ended last ..."""
+        self._last_s = 0.0
+        """... and when."""
+        self._slowdown, self._interruption_s = interference.slowdown, interference.interruption_s
         self.next_s: float | None = None
         """When the first of the occupants will be done ..."""
         self.shared = True
         """... if the width has been divided since something changed."""
 
+    def rested(self, now_s: float) -> tuple[str | None, float]:
+        """Which task ran here last, and for how many seconds nothing has run since."""
+        if self._occupants:
+            return self._occupants[-1].task, 0.0
+        return self._last, now_s - self._last_s
+
     def enter(self, newcomer: _Occupant, now_s: float) -> None:
         self._advance(now_s)
+        if newcomer.rank < 0 and self._interruption_s is not None:
+            self._interrupt(self._interruption_s)
         self._occupants.append(newcomer)
+
+    def _interrupt(self, interruption_s: Callable[[str], float]) -> None:
+        """Critical work comes: best-effort work that has begun, and is not held up yet, loses."""
+        if any(one.rank < 0 for one in self._occupants):
+            return
+        for one in self._occupants:
+            if one.left_s < one.service_s:
+                one.left_s += interruption_s(one.task)
 
     def limit(self, allowance: Allowance, now_s: float) -> None:
         self._advance(now_s)
@@ -181,6 +216,7 @@ class _Site:
             busy_s = one.service_s * one.width / self.width
             outputs = [_NO_TENSORS] * one.requests
             events.append(Completed(one.task, one.start_s, now_s, busy_s, outputs))
+            self._last, self._last_s = one.task, now_s
         self._occupants = staying
 
     def _advance(self, now_s: float) -> None:
@@ -221,7 +257,7 @@ class _Site:
                 if self.next_s is None or end_s < self.next_s:
                     self.next_s = end_s
 
-    def _stretch(self, one: _Occupant, slowdown: Slowdown) -> float:
+    def _stretch(self, one: _Occupant, slowdown: Callable[[str, str], float]) -> float:
         """Caches and memory bandwidth: each other launch in flight adds what it costs.
 
         What is held back has left its traces in the caches, so it counts, too; best-effort work

@@ -5,10 +5,8 @@ Interference beyond the sharing of cores (caches, memory bandwidth) stretches a 
 taken out, w the fraction of time in which the other one runs. How long the others run depends
 on their own slowdown, so the equations are iterated to their fixed point.
 
-A machine that has just rested is slow: its cores sleep and its caches have been lost to others.
-Alone, with pauses, a model takes S; back to back, without any, it takes wS with w <= 1. In a mix
-that keeps its component busy for a fraction u of the time, a request is taken to find it awake
-with probability u, so that S (1 - u (1 - w)) is the service of the mix. [D]
+A machine that has just rested is slow (`waking.py`); here each task's service is that after the
+rests which it meets on the average.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +19,7 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Periodic, Task
 from cotenant.core.workload import Workload
 from cotenant.prediction.interference import excess_of
+from cotenant.prediction.waking import Traffic, awake_on_average
 from cotenant.profiling.profile import LEVELS, Alone, Profile, ServiceTime, Subject
 from cotenant.queueing.law import discrete
 from cotenant.queueing.service import Service, deterministic
@@ -48,7 +47,9 @@ class Tenancy(NamedTuple):
     front: float = 1.0
     """How many times longer it takes because the front serves the others, too."""
     warm: float = 1.0
-    """How many times longer it takes because the component is awake for a part of the time."""
+    """How many times longer it takes after this mix's rests than after those of its profile."""
+    interruption_s: float = 0.0
+    """What it loses each time that critical work takes its cores."""
     around_s: float = 0.0
     """Outside of queue and service."""
 
@@ -98,7 +99,10 @@ def mix_of(
             [
                 _tenancy(
                     task, profile.service_of(subjects[task.name], task), task.component or default
-                )._replace(front_s=profile.front_of(subjects[task.name]))
+                )._replace(
+                    front_s=profile.front_of(subjects[task.name]),
+                    interruption_s=profile.interruption_of(subjects[task.name]),
+                )
                 for task in workload.tasks
             ]
         )
@@ -107,7 +111,7 @@ def mix_of(
         return Mix(calm, calm, {}, ())
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
-    known: dict[tuple[Subject, Subject, float], float | None] = {}
+    known: dict[tuple[Subject, Subject], float | None] = {}
     for one in calm:
         for other in calm:
             if (
@@ -117,12 +121,10 @@ def mix_of(
             ):
                 continue
             pair = (subjects[one.task.name], subjects[other.task.name])
-            if (*pair, one.warm) not in known:  # many tasks may run few models
+            if pair not in known:  # many tasks may run few models
                 measured = profile.beside_of(*pair)
-                known[*pair, one.warm] = (
-                    None if measured is None else excess_of(measured, profile, one.warm)
-                )
-            cost = known[*pair, one.warm]
+                known[pair] = None if measured is None else excess_of(measured, profile)
+            cost = known[pair]
             if cost is None:
                 notes.append(
                     f"{one.task.name!r} beside {other.task.name!r} was not measured; "
@@ -156,27 +158,31 @@ def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Ten
 
 
 def _warmed(mix: Sequence[Tenancy]) -> Sequence[Tenancy]:
-    """With the service times of components that are awake as much as the mix keeps them."""
+    """With the service times after the rests of the mix, which depend on them in turn."""
     current = mix
     for _ in range(_ROUNDS):
-        awake = {one.component: _awake(current, one.component) for one in mix}
-        current = [
-            one._replace(
-                service=one.service.scaled(factor),
-                warm=factor,
-                around_s=one.alone[0].around(awake[one.component]),
-            )
-            for one in mix
-            for factor in [1.0 - awake[one.component] * (1.0 - min(1.0, one.alone[0].warm))]
-        ]
+        current = [_after_rests(one, current, calm) for one, calm in zip(current, mix, strict=True)]
     return current
 
 
-def _awake(mix: Sequence[Tenancy], component: str | None) -> float:
-    here = [one for one in mix if one.component == component]
-    if any(one.rate_rps is None for one in here):
-        return 1.0  # a closed loop never rests
-    return min(1.0, sum(one.load for one in here))
+def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy) -> Tenancy:
+    here = [other for other in mix if other.component == one.component]
+    left = max(0.0, 1.0 - sum(other.load for other in here))
+    loops = sum(other.rate_rps is None for other in here)
+
+    def traffic(task: Tenancy) -> Traffic:
+        # Closed loops never rest: they take what is left in equal parts.
+        mean_s = task.service.mean_s
+        rate_rps = left / loops / mean_s if task.rate_rps is None else task.rate_rps
+        return Traffic(rate_rps, mean_s)
+
+    others = [traffic(other) for other in here if other is not one]
+    awake = awake_on_average(traffic(one), others)
+    warm = 1.0 - awake * calm.alone[0].cold
+    # The front is not spared anything: between two requests of a task others have passed it.
+    return calm._replace(
+        service=calm.service.scaled(warm), warm=warm, around_s=calm.alone[0].around_s
+    )
 
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:

@@ -6,7 +6,7 @@ policy on `device/null`. Service times are drawn from the profile's quantiles; l
 in flight together slow each other by the measured factors of their pair.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,11 @@ from cotenant.core.hardware import Capability, Component
 from cotenant.core.record import Outcome, Record
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
+from cotenant.device.null import Interference
 from cotenant.policy import policy_by_name
 from cotenant.prediction.station import Stay
 from cotenant.prediction.tenancy import Mix, Tenancy
+from cotenant.prediction.waking import awake
 from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
 from cotenant.queueing.empirical import empirical
 from cotenant.queueing.stream import Answer, Sojourn, Unstable
@@ -78,18 +80,13 @@ class VirtualClock:
 
 def scene_of(workload: Workload, profile: Profile, mix: Mix, rng: np.random.Generator) -> Scene:
     """The workload on the machine of the profile, with the service times measured there."""
-    laws = {one.task.name: _law(one, _held_up(one, mix, workload)) for one in mix.calm}
-    warm = {one.task.name: one.warm for one in mix.calm}
+    laws = {one.task.name: _law(one) for one in mix.calm}
     return Scene(
-        # The guard's baseline is that of a machine that rests, and here nothing rests.
-        tuple(
-            task.model_copy(update={"slowdown_max": task.slowdown_max / warm[task.name]})
-            for task in workload.tasks
-        ),
+        workload.tasks,
         components_of(workload, profile),
         policy_by_name(workload.policy),
         drawn(laws, workload.tasks, rng),
-        _pairwise(mix),
+        interference_of(mix, workload.policy),
     )
 
 
@@ -169,13 +166,13 @@ class _Seen:
             self.lost += 1
 
 
-def _law(one: Tenancy, factor: float) -> ServiceLaw:
+def _law(one: Tenancy) -> ServiceLaw:
     first, last = one.alone[0], one.alone[-1]
     share = 1.0
     if last.batch > 1:
         grown = last.service.mean_s / first.service.mean_s - 1.0
         share = min(1.0, max(0.0, grown / (last.batch - 1)))
-    factor *= one.front * one.warm
+    factor = one.front
     parts = first.by_segment
     return ServiceLaw(
         quantile_draw(first.service, factor),
@@ -184,36 +181,24 @@ def _law(one: Tenancy, factor: float) -> ServiceLaw:
     )
 
 
-def _held_up(one: Tenancy, mix: Mix, workload: Workload) -> float:
-    """Best-effort work that is interrupted finds its caches cold: more work, on the average.
-
-    The device knows only launches that run at the same time; whoever has the whole component
-    is never one of those, so what the interruption costs is added here.
-    """
-    if one.task.critical:
-        return 1.0
-    costs = [
-        min(1.0, other.load) * mix.excess.get((one.task.name, other.task.name), 0.0)
-        for other in mix.calm
-        if _interrupts(other, one, workload)
-    ]
-    return max(1.0, 1.0 + sum(costs))
-
-
-def _interrupts(other: Tenancy, one: Tenancy, workload: Workload) -> bool:
-    return (
-        workload.policy == "cotenant"
-        and other.task.critical
-        and other.task.width is None
-        and other.component == one.component
+def interference_of(mix: Mix, policy: str) -> Interference:
+    """What the mix's tasks do to each other, as `device/null` asks for it."""
+    critical = {one.task.name: one.task.critical for one in mix.calm}
+    factors = {
+        (task, other): 1.0 + excess
+        for (task, other), excess in mix.excess.items()
+        # Under the own policy what critical work costs best-effort work is interruptions.
+        if policy != "cotenant" or critical[task] or not critical[other]
+    }
+    cold = {one.task.name: one.alone[0].cold for one in mix.calm}
+    lost_s = {one.task.name: one.interruption_s for one in mix.calm}
+    return Interference(
+        (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
+        (lambda task, last, rest_s: 1.0 - awake(rest_s, last == task) * cold[task])
+        if any(cold.values())
+        else None,
+        lost_s.__getitem__ if any(lost_s.values()) else None,
     )
-
-
-def _pairwise(mix: Mix) -> Callable[[str, str], float] | None:
-    if not mix.excess:
-        return None
-    factors = {pair: 1.0 + excess for pair, excess in mix.excess.items()}
-    return lambda task, other: factors.get((task, other), 1.0)
 
 
 def _stay(

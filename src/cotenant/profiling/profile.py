@@ -17,6 +17,8 @@ from cotenant.core.task import Criticality, Noun, Task
 LEVELS = (0.0, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, 0.995, 1.0)
 """Where the distribution of a service time is written down; 0 and 1 are its ends."""
 _ROUNDING = 1e-9
+_INTERRUPTION_MOST_S = 0.002
+"""Even a large cache is filled again within so long; noise of a long service may look like more."""
 _PARTS_MOST = 1.5
 """Sum of the segments' means over the whole's: noise may lift it over 1, but not so far."""
 
@@ -80,6 +82,8 @@ class Alone(Noun):
     load_s: float = Field(ge=0, allow_inf_nan=False)
     memory_bytes: int = Field(ge=0)
     """Proportional share of the lane's memory."""
+    interruption_s: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """What it loses each time critical work takes its cores, beyond that work's own time."""
     by_segment: tuple[ServiceTime, ...] = ()
     """Each segment, in order; empty for a model in one piece, and in profiles of version 1."""
 
@@ -104,8 +108,13 @@ class Alone(Noun):
         """What a request spends outside of queue and service, as far as it was measured."""
         return self.overhead_s if self.front_s is None else self.front_s
 
+    @property
+    def cold(self) -> float:
+        """Of a service with pauses, what one back to back is spared."""
+        return max(0.0, 1.0 - self.warm)
+
     def around(self, awake: float) -> float:
-        """The same in seconds, on a machine that is awake for this fraction of the time."""
+        """The same in seconds, after rests that leave this share of the warmth."""
         if self.front_s is None or self.warm_front_s is None:
             return self.around_s
         return self.front_s + awake * min(0.0, self.warm_front_s - self.front_s)
@@ -119,6 +128,8 @@ class Beside(Noun):
     n: int = Field(ge=1)
     slowdown: float = Field(gt=0, allow_inf_nan=False)
     """Mean service time beside the other over mean service time alone."""
+    over_warm: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """The same over the mean service time alone and back to back; `None` in earlier profiles."""
     busy: float = Field(ge=0, le=1)
     """Fraction of the time in which the other one was in service."""
 
@@ -185,20 +196,31 @@ class Profile(Noun):
 
     def warm_of(self, subject: Subject) -> float:
         """How many times longer a service takes back to back; 1 if unknown, and never more."""
-        known = [one.warm for one in self.alone if one.subject == subject and one.batch == 1]
-        return min(1.0, *known) if known else 1.0
+        known = self._alone_of(subject)
+        return 1.0 if known is None else min(1.0, known.warm)
 
-    def interruptions_of(self, subject: Subject) -> tuple[Beside, ...]:
-        """What is known of one beside any critical neighbour.
+    def interruption_of(self, subject: Subject) -> float:
+        """Seconds that it loses each time critical work interrupts it; 0 if unknown."""
+        known = self._alone_of(subject)
+        return 0.0 if known is None else min(_INTERRUPTION_MOST_S, known.interruption_s)
 
-        Such a neighbour is busy for a small part of the time only, so a single pair says little;
-        what an interruption costs depends more on who is interrupted than on who interrupts.
+    def mean_of(self, subject: Subject) -> float:
+        """Mean service time with pauses, in seconds.
+
+        Raises:
+            WorkloadError: it was measured in company only.
         """
-        return tuple(
-            one
-            for one in self.beside
-            if one.subject == subject and one.other.criticality is Criticality.CRITICAL
-        )
+        known = self._alone_of(subject)
+        if known is None:
+            raise WorkloadError(
+                f"the profile has a pair with {_form(subject)}, and no time of it alone: measure "
+                "the profile again"
+            )
+        return known.service.mean_s
+
+    def _alone_of(self, subject: Subject) -> Alone | None:
+        same = (one for one in self.alone if one.subject == subject and one.batch == 1)
+        return next(same, None)
 
 
 def service_time(samples_s: npt.ArrayLike) -> ServiceTime:

@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cotenant.core.task import Task
+from cotenant.core.task import Criticality, Task
 from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
 from cotenant.profiling.profile import Alone, Beside, ServiceTime, Subject, service_time
 from cotenant.profiling.visit import Guest, Stay
+
+_USUAL = 0.98
+"""Quantile beyond which a service was disturbed by something else."""
 
 
 class Loaded(NamedTuple):
@@ -47,6 +50,18 @@ class Setting:
         """Of the first guest."""
         return [stays[0].segments_s[segment] for stays in self.stays]
 
+    def interruption_s(self, place: int) -> float | None:
+        """What each interruption adds to the net time of a guest, by least squares.
+
+        `None` if all services were interrupted equally often.
+        """
+        often = np.concatenate([stays[place].interruptions for stays in self.stays])
+        net_s = np.concatenate([stays[place].net_s for stays in self.stays])
+        more = often - often.mean()
+        spread = float(more @ more)
+        usual_s = np.minimum(net_s, np.quantile(net_s, _USUAL))
+        return float(more @ usual_s) / spread if spread > 0.0 else None
+
     def rounds(self, place: int) -> list[Times]:
         return [stays[place].service_s for stays in self.stays]
 
@@ -57,11 +72,7 @@ class Setting:
 def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
     """What each task showed alone; tasks that are the same subject share one entry."""
     found: dict[tuple[Subject, int], Alone] = {}
-    warm_s = {
-        one.loaded[0].subject: median_of_means(one.rounds(0))
-        for one in settings
-        if len(one.guests) == 1 and not one.guests[0].rests
-    }
+    warm_s = _back_to_back_s(settings)
     for setting in settings:
         if not setting.alone:
             continue
@@ -80,8 +91,34 @@ def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alo
             load_s=loaded.load_s,
             memory_bytes=loaded.memory_bytes,
             by_segment=_by_segment(setting),
+            interruption_s=_interruption_s(loaded.subject, settings),
         )
     return tuple(found.values())
+
+
+def _back_to_back_s(settings: Sequence[Setting]) -> dict[Subject, float]:
+    """Mean service time of those that were measured without pauses, too."""
+    return {
+        one.loaded[0].subject: median_of_means(one.rounds(0))
+        for one in settings
+        if len(one.guests) == 1 and not one.guests[0].rests
+    }
+
+
+def _interruption_s(subject: Subject, settings: Sequence[Setting]) -> float:
+    """The median over all its critical company, so that one noisy neighbour says nothing."""
+    if subject.criticality is Criticality.CRITICAL:
+        return 0.0
+    seen = [
+        one.interruption_s(place)
+        for one in settings
+        if len(one.guests) == 2
+        for place, other in ((0, 1), (1, 0))
+        if one.loaded[place].subject == subject
+        and one.loaded[other].subject.criticality is Criticality.CRITICAL
+    ]
+    known_s = [each_s for each_s in seen if each_s is not None]
+    return max(0.0, float(np.median(known_s))) if known_s else 0.0
 
 
 def _by_segment(setting: Setting) -> tuple[ServiceTime, ...]:
@@ -98,6 +135,7 @@ def beside_of(settings: Sequence[Setting]) -> tuple[Beside, ...]:
         for one in settings
         if one.alone
     }
+    warm_s = _back_to_back_s(settings)
     found: dict[tuple[Subject, Subject], Beside] = {}
     for setting in settings:
         if len(setting.guests) < 2:
@@ -111,6 +149,7 @@ def beside_of(settings: Sequence[Setting]) -> tuple[Beside, ...]:
                 other=neighbour,
                 n=sum(one.size for one in rounds),
                 slowdown=mean_s / alone_s[guest.task.name, guest.rows],
+                over_warm=mean_s / warm_s.get(subject, alone_s[guest.task.name, guest.rows]),
                 busy=float(np.median([stays[other].busy for stays in setting.stays])),
             )
     return tuple(found.values())

@@ -45,6 +45,10 @@ class Stay(NamedTuple):
     """Round trip in the same interpreter less the service."""
     busy: float
     """Fraction of the visit in which it was in service."""
+    net_s: Times
+    """Service times, less the time in which its company was in service, too."""
+    interruptions: Times
+    """How often its company began a service within each of its own."""
 
 
 async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) -> list[Stay]:
@@ -73,20 +77,37 @@ async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) ->
 
     async with asyncio.TaskGroup() as group:
         drives = [group.create_task(drive(guest)) for guest in guests]
-    return [_stay(one.result()) for one in drives]
+    taken = [one.result() for one in drives]
+    return [
+        _stay(own, [record for other in taken if other is not own for record, _ in other])
+        for own in taken
+    ]
 
 
-def _stay(taken: Sequence[tuple[Record, float]]) -> Stay:
+def _stay(taken: Sequence[tuple[Record, float]], company: Sequence[Record]) -> Stay:
     service_s = np.array([record.service_s or 0.0 for record, _ in taken])
     round_trip_s = np.array([trip_s for _, trip_s in taken])
     lasted_s = taken[-1][0].end_s - taken[0][0].arrival_s
     kept = slice(_WARM_UP, None)
+    starts_s, ends_s = _spans_s([record for record, _ in taken])
+    others_s, other_ends_s = _spans_s(company)
+    together_s = np.minimum.outer(ends_s, other_ends_s) - np.maximum.outer(starts_s, others_s)
+    begun = np.greater.outer(ends_s, others_s) & np.less.outer(starts_s, others_s)
     return Stay(
         service_s[kept],
         _segments_s([record for record, _ in taken[kept]]),
         np.maximum(round_trip_s - service_s, 0.0)[kept],
         float(min(1.0, service_s.sum() / lasted_s)),
+        (service_s - np.maximum(together_s, 0.0).sum(axis=1))[kept],
+        begun.sum(axis=1)[kept].astype(np.float64),
     )
+
+
+def _spans_s(records: Sequence[Record]) -> tuple[Times, Times]:
+    """Starts and ends of the services."""
+    started = [(one.start_s, one.end_s) for one in records if one.start_s is not None]
+    spans_s = np.array(started, dtype=np.float64).reshape(-1, 2)
+    return spans_s[:, 0], spans_s[:, 1]
 
 
 def _segments_s(records: Sequence[Record]) -> Times:

@@ -20,7 +20,7 @@ from cotenant.core.record import Record
 from cotenant.core.request import Answer
 from cotenant.core.task import ClosedLoop, Task
 from cotenant.device.base import Completed, Event
-from cotenant.device.null import NullDevice, ServiceTime, Slowdown
+from cotenant.device.null import ALONE, Interference, NullDevice, ServiceTime
 from cotenant.policy.base import Policy
 from cotenant.runtime.coordinator import Coordinator
 from cotenant.runtime.guard import Guard
@@ -36,8 +36,7 @@ class Scene(NamedTuple):
     components: Sequence[Component]
     policy: Policy
     service: ServiceTime
-    slowdown: Slowdown | None = None
-    """What tasks in flight together cost each other beyond sharing the cores; nothing if `None`."""
+    interference: Interference = ALONE
 
 
 class Simulated(NamedTuple):
@@ -102,7 +101,7 @@ class _World:
             scene.components,
             scene.service,
             scene.policy.isolation,
-            scene.slowdown,
+            scene.interference,
         )
         self._coordinator = Coordinator(
             self._device,
