@@ -1,6 +1,8 @@
 """Further schedules stand for the default one: same name, few, different, and kept like it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,12 +11,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
 
+from tvm import s_tir
+from tvm.error import InternalError
+
+from cotenant.compiler import variants
 from cotenant.compiler.front import lower_model
 from cotenant.compiler.occupancy import limits_of
 from cotenant.compiler.program import Program, parse_target
 from cotenant.compiler.source import find_kernels
 from cotenant.compiler.unit import UnitCache
 from cotenant.compiler.variants import VARIANTS_MAX
+from cotenant.core.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +86,69 @@ def test_variants_are_kept(path: Path, tmp_path: Path) -> None:
     assert len(kept) > len(first.kernels)
     assert lowered(path, "opencl", tmp_path).variants == first.variants
     assert kept == {one: one.stat().st_mtime_ns for one in tmp_path.rglob("*.json")}
+
+
+class Misfit:
+    """A rule whose step wants a block that sums up, and gets one that does not."""
+
+    def apply(self, function: Any, target: Any, tunable: bool) -> Any:
+        schedule = s_tir.Schedule(function)
+        *_, last = schedule.get_child_blocks(schedule.get_sblock("root"))
+        schedule.decompose_reduction(last, schedule.get_loops(last)[0])
+
+
+def test_what_tvm_raises_for_a_schedule_that_does_not_fit(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: set[type[Exception]] = set()
+    build_by_rule = variants.build_by_rule
+
+    def build(name: str, function: Any, target: Any, rule: Any) -> Any:
+        try:
+            return build_by_rule(name, function, target, Misfit())
+        except Exception as error:
+            raised.add(type(error))
+            raise
+
+    monkeypatch.setattr(variants, "build_by_rule", build)
+    assert lowered(path, "opencl", tmp_path).variants == ()
+    assert raised == {s_tir.ScheduleError}
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def build(*about: Any) -> Any:
+        raise error
+
+    return build
+
+
+@pytest.mark.parametrize("error", [s_tir.ScheduleError("x"), ModelError("x")])
+def test_that_a_schedule_does_not_fit_is_kept(
+    error: Exception, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "build_by_rule", raising(error))
+    assert lowered(path, "opencl", tmp_path).variants == ()
+    monkeypatch.setattr(variants, "build_by_rule", raising(TypeError("built again")))
+    assert lowered(path, "opencl", tmp_path).variants == ()
+
+
+def test_a_failed_check_of_tvm_is_told_each_time(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(variants, "build_by_rule", raising(InternalError("Check failed: x > 0")))
+    for _ in range(2):
+        caplog.clear()
+        assert lowered(path, "opencl", tmp_path).variants == ()
+        assert "is left out: TVM: Check failed: x > 0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError, AttributeError, ValueError, IndexError, AssertionError, MemoryError, OSError],
+)
+def test_faults_are_not_taken_for_schedules_that_do_not_fit(
+    error: type[Exception], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "build_by_rule", raising(error("a fault")))
+    with pytest.raises(error, match="a fault"):
+        lowered(path, "opencl", tmp_path)

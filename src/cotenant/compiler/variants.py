@@ -9,12 +9,14 @@ memory, or that takes its arguments in another order, is left out.
 
 import dataclasses
 import itertools
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from tvm import s_tir, tirx
+from tvm.error import InternalError
 from tvm.s_tir import dlight
 from tvm.s_tir.dlight.analysis import get_root_block, normalize_prim_func
 from tvm.s_tir.dlight.base import try_inline
@@ -25,6 +27,9 @@ from cotenant.compiler.program import Target, Variant
 from cotenant.compiler.schedule import build_by_rule, tvm_target
 from cotenant.compiler.score import Candidate, best
 from cotenant.compiler.unit import Unit
+from cotenant.core.errors import ModelError
+
+_log = logging.getLogger("cotenant")
 
 VARIANT_RECIPE = 1
 """Raised when a schedule of the same name comes to mean another one."""
@@ -118,7 +123,13 @@ def build_variants(
     )
     seen = {(kernel.source, kernel.grid, kernel.block)}
     for one in chosen:
-        unit = keep(one, partial(_built, name, function, target, space[one].rule))
+        try:
+            unit = keep(one, partial(_built, name, function, target, space[one].rule))
+        except InternalError as error:
+            # A check inside TVM: its fault or ours. The kernel has its default, so compiling goes
+            # on; it is said, and not kept, so that it is said again.
+            _log.warning("schedule %r of kernel %r is left out: TVM: %s", one, name, error)
+            continue
         if len(unit.kernels) != 1 or unit.workspaces or unit.calls != (call,):
             continue
         made = unit.kernels[0]
@@ -129,9 +140,14 @@ def build_variants(
 
 
 def _built(name: str, function: Any, target: Target, rule: Any) -> Unit:
+    """The schedule's unit, or `_NONE` if it does not fit the function.
+
+    What does not fit shows in a step of the schedule whose preconditions fail, or in a host that
+    would have to do more than launch kernels. Whatever else is raised is a fault, and goes on.
+    """
     try:
         return build_by_rule(name, function, target, rule) or _NONE
-    except Exception:  # a rule that does not fit raises whatever its steps raise
+    except (s_tir.ScheduleError, ModelError):
         return _NONE
 
 
