@@ -26,8 +26,9 @@ from cotenant.cli.bench_cuda import cuda
 from cotenant.cli.bench_kernels import kernels
 from cotenant.cli.bench_speed import speed
 from cotenant.cli.elastic_suites import disb, mdtb
-from cotenant.cli.measuring import measure, print_bars, progress_bar, verdict
+from cotenant.cli.measuring import measure, print_bars, verdict
 from cotenant.cli.prediction import prediction
+from cotenant.cli.progress import progress_bar
 from cotenant.cli.theory import theory
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes, format_duration

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cotenant.bench.kernel_device import DeviceExaminer
 from cotenant.bench.kernel_report import write_report
 from cotenant.bench.kernels import Examiner, PtxExaminer, Settings, measure
+from cotenant.cli.progress import progress_bar
 from cotenant.compiler.program import parse_target
 from cotenant.core.errors import CotenantError, DeviceError, Unsupported
 from cotenant.device.accelerators import KINDS
@@ -47,19 +47,13 @@ def kernels(
     which needs no GPU. Kernels are kept, so a second run is quicker.
     """
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:>60.60}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     try:
         if component is None and target in (None, "opencl"):
             component = "opencl"
         chosen = parse_target(target or _target_of(KINDS[component or "opencl"]))
         settings = Settings(chosen, models or tuple(ZOO), rounds, seed)
         examiner = _examiner(component, settings)
-        with Progress(*columns, console=console, refresh_per_second=1) as progress:
+        with progress_bar(console, counted=True, description_width=60) as progress:
             bar = progress.add_task("", total=None)
 
             def tell(what: str, done: int, total: int) -> None:

@@ -9,7 +9,8 @@ from cotenant.bench.bundles import require_compiler
 from cotenant.bench.speed import Settings, measure
 from cotenant.bench.speed_report import write_speed_report
 from cotenant.bench.suite_run import choose_place
-from cotenant.cli.measuring import print_bars, progress_bar
+from cotenant.cli.measuring import print_bars
+from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.device.accelerators import KINDS, open_place
 from cotenant.graph.zoo import ZOO

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cotenant.cli.progress import progress_bar
 from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.bind import Shape
 from cotenant.compiler.bundle import Assemble, write_bundle
@@ -66,13 +66,7 @@ def compile(model: str, target: str, out: Path, batch: int, shapes: tuple[str, .
 
 
 def _lowered(path: Path, shapes: dict[str, Shape], batch: int, target: Target) -> Program:
-    columns = (
-        TextColumn("{task.description:>40.40}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with progress_bar(Console(stderr=True), counted=True, description_width=40) as progress:
         bar = progress.add_task("", total=None)
 
         def tell(what: str, done: int, total: int) -> None:

@@ -25,7 +25,8 @@ from cotenant.bench.suite_run import (
     suite_header_of,
 )
 from cotenant.bench.suites import SUITES, Suite
-from cotenant.cli.measuring import measure, print_bars, progress_bar
+from cotenant.cli.measuring import measure, print_bars
+from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.policy import policy_by_name
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cotenant.bench.bars import Bar
@@ -15,6 +14,7 @@ from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_se
 from cotenant.bench.records import RecordWriter
 from cotenant.bench.report import RECORDS, REPORT
 from cotenant.bench.scenarios import Scenario
+from cotenant.cli.progress import progress_bar
 
 
 def measure(
@@ -55,18 +55,6 @@ def measure(
             console.print("stopped; the report covers the phases that had ended")
             return False
     return True
-
-
-def progress_bar(console: Console) -> Progress:
-    """How far a measurement is, and for how long it goes on."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        refresh_per_second=1,  # drawing must not take time from what is measured
-    )
 
 
 def verdict(met: bool) -> str:

@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cotenant.cli import forecast
 from cotenant.cli.options import counts
+from cotenant.cli.progress import progress_bar
 from cotenant.core.units import format_bytes, format_duration
 from cotenant.pipeline import load
 from cotenant.profiling.file import save_profile
-from cotenant.profiling.measure import Effort, measure
-from cotenant.profiling.measure import Progress as Seen
+from cotenant.profiling.measure import Effort, Progress, measure
 from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
 from cotenant.profiling.variations import variations
 
@@ -64,16 +63,10 @@ def profile(
     """
     workload = forecast.under(load(path), policy)
     forms = variations(workload, widths, segments)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        refresh_per_second=1,  # drawing must not take time from what is measured
-    ) as progress:
+    with progress_bar(Console(stderr=True), counted=True) as progress:
         bar = progress.add_task("loading", total=None)
 
-        def seen(now: Seen) -> None:
+        def seen(now: Progress) -> None:
             progress.update(bar, description=now.doing, completed=now.done, total=now.total)
 
         effort = Effort(requests, rounds, tight)

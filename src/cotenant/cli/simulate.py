@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cotenant.cli import forecast
+from cotenant.cli.progress import progress_bar
 from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.core.hardware import Capability, Component, allowed_cores
@@ -175,17 +175,8 @@ def _watched(
     scene: Scene, requests: int, rng: np.random.Generator, tallies: Mapping[str, Tally]
 ) -> Simulated:
     """Simulate, with a bar on standard error that says how long it still takes."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("simulating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        bar = progress.add_task("", total=requests)
+    with progress_bar(Console(stderr=True), counted=True, passing=True) as progress:
+        bar = progress.add_task("simulating", total=requests)
         return run_simulation(
             scene,
             requests,

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import click
 from onnx import ValueInfoProto
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes
 from cotenant.graph.flops import model_flops
@@ -74,13 +74,7 @@ def _entry(name: str, seed: int) -> Entry:
 
 def _materialise(names: tuple[str, ...], seed: int) -> None:
     # The bar goes to standard error, so that --json stays readable by a program.
-    columns = (
-        TextColumn("{task.description:>14}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with progress_bar(Console(stderr=True), counted=True, description_width=14) as progress:
         bar = progress.add_task("", total=len(names))
         for name in names:
             progress.update(bar, description=name)
