@@ -16,7 +16,6 @@ from cotenant.device.arena import Arena
 from cotenant.device.bundle import Code, read_bundle
 from cotenant.device.cuda import driver as cuda_driver
 from cotenant.device.cuda.driver import devices, open_place
-from cotenant.device.elastic.best_effort import BestEffortSide
 from cotenant.device.elastic.board import Board, Shared
 from cotenant.device.elastic.critical import CriticalSide
 from cotenant.device.elastic.driver import DriverError, Priority, wait_for
@@ -36,7 +35,9 @@ from tests.device.cuda.codes import CUresult
 from tests.device.cuda.fake import FakeCuda
 from tests.device.cuda.machine import Graph
 from tests.device.cuda.programs import bundled, stub_compiled, stub_ptx
+from tests.device.elastic.inferences import check_scaling, drawn, scaled
 from tests.device.elastic.programs import branched, branching_program, spin_program, spun
+from tests.device.elastic.stopping import TILES, stopped, stopping_program
 
 DRAWN = np.random.default_rng(3)
 
@@ -61,20 +62,11 @@ def words(count: int) -> np.ndarray:
 
 def test_a_whole_bundle_in_every_form(place: Place, tmp_path: Path) -> None:
     runner = Runner(read_bundle(bundled(scale_program(), tmp_path, "b"), "cuda"), place)
-    x, w = DRAWN.standard_normal((16, 4), np.float32), np.array([1, 2, 3, 4], np.float32)
-    wanted = (x * w + 1) * w
-    np.testing.assert_array_equal(runner.infer({"x": x})["y"], wanted)
-    np.testing.assert_array_equal(runner.infer({"x": x}, width=3)["y"], wanted)
-    runner.begin({"x": x})
-    runner.pause()
-    assert runner.resume(2) is None
-    runner.clear()
-    answer = runner.resume(2)
-    assert answer is not None
-    np.testing.assert_array_equal(answer["y"], wanted)
+    x = drawn((16, 4))
+    answer = check_scaling(runner, x)
     again = runner.infer({"x": 2 * x})["y"]
-    np.testing.assert_array_equal(answer["y"], wanted, "a later answer lies in the same memory")
-    assert not np.array_equal(again, wanted)
+    np.testing.assert_array_equal(answer, scaled(x), "a later answer lies in the same memory")
+    np.testing.assert_array_equal(again, scaled(2 * x))
 
 
 @pytest.mark.parametrize("sides", [0, 1, 3])
@@ -171,36 +163,14 @@ def board_on(place: Place) -> Board:
 
 
 @pytest.mark.parametrize("width", [1, 2, 7])
-@pytest.mark.parametrize("at", [0, 13, 39])
+@pytest.mark.parametrize("at", [0, 13, TILES - 1])
 def test_after_the_flag_no_tile_is_lost_or_done_twice(
     width: int, at: int, place: Place, tmp_path: Path
 ) -> None:
-    from tests.device.elastic.test_sides import (  # noqa: PLC0415
-        TILES,
-        Watching,
-        stopping_program,
-    )
-
-    word, answers = PauseWord(place), queue.SimpleQueue[dict[str, Any]]()
     one = resident(stopping_program(), tmp_path, place)
-    (step,) = one.steps
-    y, _, at_buffer = step.arguments
-    one.steps = (step._replace(arguments=(y, word.buffer, at_buffer)),)
-    clock = MonotonicClock()
-    board = Board(Shared(DeviceView(2, 64), word, NoWorkers(clock), True, clock))
-    rule = Watching(width)
-    side = BestEffortSide(place, board, answers.put, word=word, rule=rule, clock=clock)
-    threading.Thread(target=side.run, daemon=True).start()
-    arena = Arena.create()
-    views = (KernelView("stops", TILES, 1, True, None, None),)
-    tenant = Tenant(1, "be", False, one, views, arena)
-    inputs = {"y": np.zeros(TILES, np.int32), "at": np.array([at], np.int32)}
-    side.submit(Order(tenant, inputs, [], clock.now()))
-    message = answers.get(timeout=60)
-    (sums,) = arena.read(message["done"]).values()
-    assert sums.tolist() == [1] * TILES
-    assert len(rule.seen) <= 2
-    arena.close()
+    sums, seen = stopped(one, place, NoWorkers(MonotonicClock()), at=at, width=width)
+    assert sums == [1] * TILES
+    assert len(seen) <= 2
 
 
 def test_every_thread_gets_the_context(place: Place) -> None:

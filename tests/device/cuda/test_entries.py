@@ -18,6 +18,7 @@ from cotenant.device.elastic.place import Place
 from tests.compiler.kernels import varied_program
 from tests.device.cuda.fake import FakeCuda, entries_of
 from tests.device.cuda.programs import in_cuda
+from tests.device.elastic.inferences import zoo_program
 from tests.device.elastic.models import MODELS
 from tests.device.elastic.programs import branching_program, spin_program
 
@@ -47,19 +48,7 @@ def test_kernels_by_hand(program: Program, tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("model", MODELS)
 def test_kernels_of_a_model(model: str, tmp_path: Path) -> None:
-    pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
-    from cotenant.compiler.lower import lower  # noqa: PLC0415
-    from cotenant.compiler.unit import UnitCache  # noqa: PLC0415
-    from cotenant.graph.zoo import zoo_path  # noqa: PLC0415
-
-    program = lower(
-        zoo_path(model, tmp_path),
-        parse_target(f"cuda:{SM}"),
-        shapes={},
-        batch=1,
-        cache=UnitCache(tmp_path / "units"),
-        tell=lambda what, done, total: None,
-    )
+    _, program = zoo_program(model, parse_target(f"cuda:{SM}"), tmp_path)
     check_all(compiled(program, tmp_path))
 
 

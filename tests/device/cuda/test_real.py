@@ -1,10 +1,8 @@
 """On a real NVIDIA GPU, where there is one: numbers, forms, pauses, graphs and a network."""
 
-import threading
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from cotenant.bench.kernel_trial import Trial
@@ -24,6 +22,14 @@ from cotenant.device.elastic.runner import Runner
 from cotenant.device.elastic.stages import recorded
 from tests.compiler.kernels import scale_program
 from tests.device.cuda.programs import in_cuda
+from tests.device.elastic.events import random_words
+from tests.device.elastic.inferences import (
+    check_outputs,
+    check_scaling,
+    drawn,
+    infer_with_pauses,
+    zoo_program,
+)
 from tests.device.elastic.programs import branched, branching_program, spin_program, spun
 
 pytestmark = [
@@ -49,42 +55,14 @@ def bundled(program: Program, folder: Path) -> Bundle:
     return read_bundle(folder / "b", "cuda")
 
 
-def words(count: int) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 2**32, count, np.uint32)
-
-
 def test_numbers_and_a_pause(place: Place, tmp_path: Path) -> None:
-    runner = Runner(bundled(in_cuda(scale_program()), tmp_path), place)
-    x = np.random.default_rng(0).standard_normal((16, 4), np.float32)
-    w = np.array([1, 2, 3, 4], np.float32)
-    wanted = (x * w + 1) * w
-    np.testing.assert_array_equal(runner.infer({"x": x})["y"], wanted)
-    np.testing.assert_array_equal(runner.infer({"x": x}, width=3)["y"], wanted)
-    runner.begin({"x": x})
-    runner.pause()
-    assert runner.resume(2) is None
-    runner.clear()
-    answer = runner.resume(2)
-    assert answer is not None
-    np.testing.assert_array_equal(answer["y"], wanted)
+    check_scaling(Runner(bundled(in_cuda(scale_program()), tmp_path), place), drawn((16, 4)))
 
 
 def test_pauses_at_any_time_change_nothing(place: Place, tmp_path: Path) -> None:
     runner = Runner(bundled(in_cuda(spin_program(tiles=4096)), tmp_path), place)
-    x = words(4096 * 4)
-    runner.begin({"x": x})
-    answer, paused = None, 0
-    for delay_s in [1e-4, 5e-4, 1e-3, 2e-3, None]:
-        runner.clear()
-        timer = threading.Timer(delay_s or 0, runner.pause if delay_s else lambda: None)
-        timer.start()
-        answer = runner.resume(8)
-        timer.join()
-        if answer is not None:
-            break
-        paused += 1
-    assert paused > 0
-    assert answer is not None
+    x = random_words(4096 * 4, seed=1)
+    answer = infer_with_pauses(runner, {"x": x}, width=8)
     np.testing.assert_array_equal(answer["y"], spun(x, 60_000))
 
 
@@ -109,8 +87,8 @@ def test_a_graph_gives_what_single_launches_give(sides: int, place: Place, tmp_p
     make_ready(one, wide, frozenset())
     recording = recorded(one, wide)
     assert recording is not None
-    for _ in range(3):
-        x = words(64)
+    for seed in range(3):
+        x = random_words(64, seed)
         one.feed(wide.queue, {"x": x})
         wide.queue.replay(recording)
         answer, copies = one.fetch(wide.queue)
@@ -120,25 +98,7 @@ def test_a_graph_gives_what_single_launches_give(sides: int, place: Place, tmp_p
 
 @pytest.mark.timeout(900)
 def test_a_network(place: Place, tmp_path: Path) -> None:
-    pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
-    from cotenant.compiler.lower import lower  # noqa: PLC0415
-    from cotenant.compiler.unit import UnitCache  # noqa: PLC0415
-    from cotenant.graph.zoo import zoo_path  # noqa: PLC0415
-
-    path = zoo_path("squeezenet", tmp_path)
-    program = lower(
-        path,
-        parse_target(devices()[0].target),
-        shapes={},
-        batch=1,
-        cache=UnitCache(tmp_path / "units"),
-        tell=lambda what, done, total: None,
-    )
+    path, program = zoo_program("squeezenet", parse_target(devices()[0].target), tmp_path)
     runner = Runner(bundled(program, tmp_path), with_sides(place, 3))
-    rng = np.random.default_rng(2)
-    inputs = {one.name: rng.standard_normal(one.shape, np.float32) for one in runner.inputs}
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    wanted = dict(zip(names, session.run(names, inputs), strict=True))
-    for name, found in runner.infer(inputs).items():
-        assert np.abs(found - wanted[name]).max() <= 1e-4 * np.abs(wanted[name]).max()
+    inputs = {one.name: drawn(one.shape, seed=2) for one in runner.inputs}
+    check_outputs(runner.infer(inputs), path, inputs)

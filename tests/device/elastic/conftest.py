@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 if importlib.util.find_spec("pyopencl") is None:
@@ -36,30 +35,18 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
     """Model file and OpenCL bundle of a network of the zoo, each made once."""
     pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
     from cotenant.compiler.bundle import write_bundle  # noqa: PLC0415
-    from cotenant.compiler.lower import lower  # noqa: PLC0415
     from cotenant.compiler.program import parse_target  # noqa: PLC0415
-    from cotenant.compiler.unit import UnitCache  # noqa: PLC0415
-    from cotenant.graph.zoo import zoo_path  # noqa: PLC0415
+    from tests.device.elastic.inferences import zoo_program  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("compiled")
     target = parse_target("opencl")
+    models: dict[str, Path] = {}
 
     def make(name: str) -> tuple[Path, Path]:
-        model, out = zoo_path(name, folder), folder / name
-        if not out.exists():
-            program = lower(
-                model,
-                target,
-                shapes={},
-                batch=1,
-                cache=UnitCache(folder / "units"),
-                tell=lambda what, done, total: None,
-            )
+        out = folder / name
+        if name not in models:
+            models[name], program = zoo_program(name, target, folder)
             write_bundle(program, name, target, out)
-        return model, out
+        return models[name], out
 
     return make
-
-
-def drawn(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)

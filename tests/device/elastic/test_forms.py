@@ -14,7 +14,7 @@ from cotenant.device.bundle import read_bundle
 from cotenant.device.elastic.launch import forms
 from tests.compiler import kernels
 from tests.device.elastic.bench import Bench, by_hand, same
-from tests.device.elastic.conftest import drawn
+from tests.device.elastic.inferences import drawn
 from tests.device.elastic.models import MODELS
 
 few = settings(

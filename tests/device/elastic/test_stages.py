@@ -29,7 +29,7 @@ from cotenant.device.elastic.stages import launch_stages
 from cotenant.device.elastic.tenant import Order, Tenant
 from cotenant.device.opencl.workers import Workers
 from cotenant.device.sharing import DeviceView, KernelView
-from tests.device.elastic.conftest import drawn
+from tests.device.elastic.inferences import drawn
 from tests.device.elastic.models import MODELS
 from tests.device.elastic.programs import branched, branching_program, bundled
 

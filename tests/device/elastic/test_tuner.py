@@ -12,8 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from cotenant.cli.tune import tune as tune_command
-from cotenant.compiler.bundle import write_bundle
-from cotenant.compiler.program import parse_target
 from cotenant.device.bundle import Bundle, read_bundle
 from cotenant.device.elastic.background import Background
 from cotenant.device.elastic.driver import Priority
@@ -23,13 +21,13 @@ from cotenant.device.elastic.runner import Runner
 from cotenant.device.elastic.tuner import Samples, choose, tune
 from cotenant.device.tuning import TABLE, Table, read_table, write_table
 from tests.compiler.kernels import varied_program
-from tests.device.elastic.conftest import drawn
+from tests.device.elastic.inferences import check_scaling, drawn
+from tests.device.elastic.programs import bundled
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    write_bundle(varied_program(), "hand", parse_target("opencl"), tmp_path / "bundle")
-    return read_bundle(tmp_path / "bundle", "opencl")
+    return read_bundle(bundled(varied_program(), tmp_path, "hand"), "opencl")
 
 
 def tuned(bundle: Bundle, place: Any) -> Table:
@@ -69,18 +67,7 @@ def test_the_chosen_variant_runs_in_every_form(bundle: Bundle, place: Any, varia
     write_table(bundle.folder, with_choice(tuned(bundle, place), variant))
     block = {"default": 4, "two": 2, "wide": 8}[variant]
     assert Resident(bundle, place).steps[0].kernel.block == (block, 1, 1)
-    runner = Runner(bundle, place)
-    x, w = drawn((16, 4)), np.array([1, 2, 3, 4], np.float32)
-    wanted = (x * w + 1) * w
-    np.testing.assert_array_equal(runner.infer({"x": x})["y"], wanted)
-    np.testing.assert_array_equal(runner.infer({"x": x}, width=3)["y"], wanted)
-    runner.begin({"x": x})
-    runner.pause()
-    assert runner.resume(2) is None
-    runner.clear()
-    answer = runner.resume(2)
-    assert answer is not None
-    np.testing.assert_array_equal(answer["y"], wanted)
+    check_scaling(Runner(bundle, place), drawn((16, 4)))
 
 
 def test_without_a_table_that_fits_the_default_runs(bundle: Bundle, place: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cotenant.device.bundle import Bundle, Code, Schedule, read_bundle
 from cotenant.device.elastic.launch import forms
 from tests.device.elastic.bench import Bench
-from tests.device.elastic.conftest import drawn
+from tests.device.elastic.inferences import drawn
 from tests.device.elastic.models import MODELS
 from tests.device.elastic.test_forms import check_kernel
 
