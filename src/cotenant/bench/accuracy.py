@@ -6,6 +6,10 @@ Repeatability is the same error with the first window standing in for the predic
 second: what is left of it no predictor can remove. It is told twice, of the windows that count
 and of the first two that were measured of each mix.
 
+Windows are short, and a mean over so few requests is not that of a long run, whatever the machine
+does. How far it is off on the average is estimated from the means of each window's eighths
+(batch means): the error that a perfect forecast would be found to have.
+
 A verdict is right if the task was said to fit and met its SLO at its quantile, or was said not
 to fit and did not. A false fit is one that was said to fit and attained less than 0.9 times
 its quantile.
@@ -22,6 +26,8 @@ from cotenant.bench.records import Forecast, Records
 
 FIGURES = ("mean", "p95", "p99")
 _FALSE_FIT = 0.9
+_BATCHES = 8
+"""Of a window: each still holds several requests, and most of what makes them depend."""
 
 
 class Measured(NamedTuple):
@@ -99,6 +105,7 @@ def _row(
         "measured": measured(np.concatenate(windows))._asdict(),
         "windows": [measured(one)._asdict() for one in windows],
         "service_s": sample.service_s,
+        "sampling": _sampling(windows),
         "attainment": sample.attainment,
         "attainments": [_attained(sample, one) for one in sample.rounds],
         "predicted": {
@@ -126,6 +133,7 @@ def _errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mape": mape_of.get(OWN, dict.fromkeys(FIGURES)),
         "mape_of": mape_of,
         "repeatability_mape": {figure: _repeatability(rows, figure) for figure in FIGURES},
+        "sampling_mape": {"mean": _mean_of([row["sampling"] for row in rows])},
         "verdict_accuracy": accuracy,
         "verdict_repeatability": _verdict_repeatability(rows),
         "verdict_accuracy_of": {name: verdict[0] for name, verdict in verdicts.items()},
@@ -154,6 +162,24 @@ def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | No
         for first, second in [row["windows"]]
     ]
     return float(np.mean(errors)) if errors else None
+
+
+def _sampling(windows: Sequence[Samples]) -> float | None:
+    """Expected |mean - mean of a long run| over the mean, by batch means; `None` of too few.
+
+    With B batch means of variance s2 it is sqrt(2 / pi) sqrt(s2 / B) / mean, if they are normal.
+    """
+    pieces = [piece for one in windows for piece in np.array_split(one, _BATCHES) if piece.size]
+    if len(pieces) < len(windows) * _BATCHES:
+        return None
+    means_s = np.array([piece.mean() for piece in pieces])
+    error_s = np.sqrt(means_s.var(ddof=1) / means_s.size)
+    return float(np.sqrt(2.0 / np.pi) * error_s / means_s.mean())
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = [one for one in values if one is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _attained(sample: Sample, one: Round) -> float | None:
