@@ -70,6 +70,8 @@ class Moment(NamedTuple):
     """Best-effort shards on the device."""
     width: int
     """Physical blocks that the guard allows best-effort work beside critical work."""
+    assured_s: float = 0.0
+    """For so long no critical request comes: every critical task said when its next one does."""
 
 
 class Shard(NamedTuple):

@@ -1,5 +1,6 @@
 """What the device notes between launches: nothing is lost or done twice, and guesses are sober."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 
 from cotenant.core.clock import VirtualClock
 from cotenant.core.errors import DeviceError
+from cotenant.device.elastic.board import Board, Shared
 from cotenant.device.elastic.flights import Flights, Launched
 from cotenant.device.elastic.foresight import Foresight
 from cotenant.device.elastic.ledger import Ledger
 from cotenant.device.elastic.rule import as_values, from_values
 from cotenant.device.elastic.watchdog import Watchdog
-from cotenant.device.sharing import Form, KernelView
+from cotenant.device.sharing import DeviceView, Form, KernelView
 from cotenant.policy import POLICIES
 from tests.device.elastic.rules import Pausing
 
@@ -219,3 +221,43 @@ def test_rules_with_values_travel_and_others_are_refused() -> None:
 
     with pytest.raises(DeviceError, match="top level"):
         as_values(Local())
+
+
+class _Still:
+    """A pause word, and workers, that only let things happen."""
+
+    is_set = False
+
+    def set(self):
+        pass
+
+    def serve(self, critical):
+        pass
+
+
+def test_only_tasks_that_told_their_period_assure_that_nothing_comes():
+    clock = VirtualClock()
+    board = Board(Shared(DeviceView(2, 64), _Still(), _Still(), True, clock))
+    kernel = KernelView("k", 4, 32, True, 0.001, None)
+
+    def assured_s():
+        return board.moment(kernel, 0).assured_s
+
+    assert assured_s() == math.inf  # nobody is critical here
+    board.expect(1, 0.1)
+    assert assured_s() == 0.0  # it has not been heard of yet
+    clock.advance_to(1.0)
+    board.arrive(1)
+    clock.advance_to(1.04)
+    assert assured_s() == pytest.approx(0.06)
+    board.expect(2, None)
+    for place in range(20):  # regular, but nobody said so
+        clock.advance_to(1.05 + 0.1 * place)
+        board.arrive(2)
+        board.arrive(1)
+    assert board.moment(kernel, 0).next_critical_s == pytest.approx(0.1)
+    assert assured_s() == 0.0
+    board.forget(2)
+    assert assured_s() == pytest.approx(0.1)
+    clock.advance_to(9.0)
+    assert assured_s() == 0.0  # it is late: it may come at any time

@@ -49,6 +49,7 @@ def moments(
         critical=beside,
         critical_left_s=draw(st.none() | times_s) if beside else None,
         next_critical_s=draw(st.none() | st.floats(-0.1, 1.0)),
+        assured_s=draw(st.just(0.0) | st.floats(0.0, 1.0)),
         in_flight=draw(st.integers(0, 4) if in_flight is None else in_flight),
         width=draw(st.integers(1, 256)),
     )

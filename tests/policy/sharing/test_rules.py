@@ -1,6 +1,7 @@
 """What every rule for kernels must hold to, on whatever device and beside whatever kernel."""
 
 import dataclasses
+import math
 import pickle
 
 import orjson
@@ -223,7 +224,7 @@ def test_right_ahead_of_an_arrival_only_what_is_over_by_then_is_started(
 @given(moment=alone)
 def test_a_long_kernel_alone_can_be_paused_and_a_brief_one_need_not(moment: Moment) -> None:
     rule = CotenantSharing(brief_s=1e-4)
-    shard = rule.next_shard(moment._replace(next_critical_s=None))
+    shard = rule.next_shard(moment._replace(next_critical_s=None, assured_s=0.0))
     assert shard is not None
     alone_s = moment.kernel.alone_s
     long = alone_s is None or alone_s > 1e-4
@@ -231,6 +232,22 @@ def test_a_long_kernel_alone_can_be_paused_and_a_brief_one_need_not(moment: Mome
         assert shard.form is Form.PREEMPTIVE
     else:
         assert shard.form is not Form.PREEMPTIVE
+
+
+@given(moment=alone, free_s=st.floats(0.01, 1.0) | st.just(math.inf))
+def test_what_is_over_before_any_critical_request_can_come_is_not_made_to_pause(
+    moment: Moment, free_s: float
+) -> None:
+    rule = CotenantSharing(hint_s=0.002)
+    moment = moment._replace(next_critical_s=free_s, assured_s=free_s)
+    shard = rule.next_shard(moment)
+    assert shard is not None
+    alone_s = moment.kernel.alone_s
+    if alone_s is not None and alone_s + 0.002 <= free_s:
+        assert shard.form is not Form.PREEMPTIVE
+        assert shard.tiles == moment.kernel.tiles - moment.done
+    elif moment.kernel.elastic and (alone_s is None or alone_s > rule.brief_s):
+        assert shard.form is Form.PREEMPTIVE
 
 
 @given(moment=beside_critical)

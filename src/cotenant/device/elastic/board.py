@@ -5,6 +5,7 @@ the device, says so, and goes on as its rule tells it, as soon as the critical k
 the device's queue.
 """
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -144,12 +145,19 @@ class Board:
             done=done,
             critical=critical,
             critical_left_s=left_s,
-            next_critical_s=_first(self._foresights, now_s),
+            next_critical_s=_first_s(self._foresights, now_s),
             in_flight=len(self.best_effort),
             width=self.allowance.width,
+            assured_s=_assured_s(self._foresights, now_s),
         )
 
 
-def _first(foresights: Mapping[int, Foresight], now_s: float) -> float | None:
-    known = (one.next_s(now_s) for one in foresights.values())
-    return min((next_s for next_s in known if next_s is not None), default=None)
+def _first_s(foresights: Mapping[int, Foresight], now_s: float) -> float | None:
+    known_s = (one.next_s(now_s) for one in foresights.values())
+    return min((each_s for each_s in known_s if each_s is not None), default=None)
+
+
+def _assured_s(foresights: Mapping[int, Foresight], now_s: float) -> float:
+    """0 where an arrival may come at any time: a period that was only learned is no promise."""
+    told_s = (one.next_s(now_s) if one.told else None for one in foresights.values())
+    return min((each_s or 0.0 for each_s in told_s), default=math.inf)

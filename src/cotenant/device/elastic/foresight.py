@@ -21,6 +21,11 @@ class Foresight:
         self._last_s: float | None = None
         self._gaps_s: deque[float] = deque(maxlen=_GAPS)
 
+    @property
+    def told(self) -> bool:
+        """Whether the period is the task's own word."""
+        return self._told_s is not None
+
     def arrived(self, now_s: float) -> None:
         if self._last_s is not None:
             self._gaps_s.append(now_s - self._last_s)

@@ -1,8 +1,10 @@
 """A moment goes in; what best-effort work may do without critical work feeling it comes out.
 
-Without critical work: all that is left, as wide as the device, in the form that pauses. Two
+Without critical work: all that is left, as wide as the device, in the form that pauses. Three
 exceptions, each for the same end, that critical work finds the device empty:
 
+- A kernel that is over before any critical request can come needs no pause either, and is
+  launched plain, which is quicker: where every critical task is periodic, and where there is none.
 - A kernel that is over in less than `brief_s` needs no pause: it is launched plain. (Tally,
   ASPLOS 2025, chooses between forms by the turnaround, under a limit of 0.1 ms.)
 - Less than `hint_s` before an arrival that is known to come, only what is over by then is
@@ -48,6 +50,8 @@ class CotenantSharing:
     Shard(form=<Form.PREEMPTIVE: 'preemptive'>, tiles=64, width=8)
     >>> rule.next_shard(now._replace(next_critical_s=0.0015))
     Shard(form=<Form.STATIC: 'static'>, tiles=8, width=8)
+    >>> rule.next_shard(now._replace(next_critical_s=0.02, assured_s=0.02)).form
+    <Form.PLAIN: 'plain'>
     >>> small = KernelView("c", 5, 1024, True, 0.002, memory_bound=False)
     >>> rule.next_shard(now._replace(critical=small, critical_left_s=0.0025))
     Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3)
@@ -70,7 +74,7 @@ class CotenantSharing:
         gap_s = moment.next_critical_s
         if gap_s is not None and 0.0 < gap_s <= self.hint_s:
             return _over_within(moment, gap_s)
-        if not moment.kernel.elastic or self._brief(moment):
+        if not moment.kernel.elastic or self._brief(moment) or self._assured(moment):
             return whole(moment)
         width = full_width(moment)
         return Shard(Form.PREEMPTIVE, moment.kernel.tiles - moment.done, width)
@@ -79,6 +83,10 @@ class CotenantSharing:
         # Behind another shard it would have to wait for that one's end or pause.
         alone_s = moment.kernel.alone_s
         return alone_s is not None and alone_s <= self.brief_s and not moment.in_flight
+
+    def _assured(self, moment: Moment) -> bool:
+        alone_s = moment.kernel.alone_s
+        return alone_s is not None and alone_s + self.hint_s <= moment.assured_s
 
     def _beside(self, moment: Moment, critical: KernelView) -> Shard | None:
         if not moment.kernel.elastic or moment.in_flight or moment.critical_left_s is None:
