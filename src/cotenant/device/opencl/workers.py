@@ -3,6 +3,9 @@
 PoCL runs the kernels of all queues on one thread for each core. While critical work is there,
 these threads are critical, whatever kernel they run: a best-effort tile has to end before a
 critical one can begin. Otherwise they are best-effort, as a lane of the processor would be.
+
+Critical here is the highest weight of the ordinary class, not the real-time class: Linux stops that
+one for 50 ms of each second in which it fills a core, and a device that is never idle fills all.
 """
 
 import os
@@ -21,7 +24,7 @@ class Workers:
     def __init__(self, threads: frozenset[int], rung: Rung, clock: Clock) -> None:
         """With rung GATED they stay in the class that they have."""
         self._threads = threads
-        self._rung = rung
+        self._rung = Rung.NICE_IDLE if rung is Rung.FIFO_IDLE else rung
         self._clock = clock
         self._critical: bool | None = None
         self._used_s = dict.fromkeys(threads, 0.0)
