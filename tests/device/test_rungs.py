@@ -24,7 +24,7 @@ from cotenant.core.task import Queue, Task
 from cotenant.core.workload import Workload
 from cotenant.device.base import Completed
 from cotenant.device.cpu.device import CpuDevice
-from cotenant.device.cpu.scheduling import MAX_RUNG, Rung, standing
+from cotenant.device.cpu.scheduling import MAX_RUNG, Rung, Standing, standing, throttled_s
 from cotenant.runtime.live import LiveRuntime
 from tests.device.test_cpu import following, load, request, run
 from tests.models import scale_model, slow_model
@@ -215,3 +215,29 @@ def test_a_cap_is_shown_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(MAX_RUNG, "fifo")
     with pytest.raises(WorkloadError, match=r"'fifo'.*fifo\+idle, nice\+idle, idle, gated"):
         standing()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "period", "stopped_s"),
+    [("950000", "1000000", 0.05), ("-1", "1000000", 0.0), ("1000000", "1000000", 0.0)],
+)
+def test_how_long_real_time_work_is_stopped_is_read_from_the_system(
+    tmp_path, runtime, period, stopped_s
+):
+    assert throttled_s(tmp_path) == 0.0  # another operating system
+    (tmp_path / "sched_rt_runtime_us").write_text(runtime + "\n")
+    (tmp_path / "sched_rt_period_us").write_text(period + "\n")
+    assert throttled_s(tmp_path) == pytest.approx(stopped_s)
+
+
+def test_devices_says_what_lifts_the_limit_of_real_time_work(monkeypatch):
+    monkeypatch.setattr("cotenant.cli.devices.throttled_s", lambda: 0.05)
+    monkeypatch.setattr(
+        "cotenant.cli.devices.standing", lambda highest: Standing(Rung.FIFO_IDLE, Rung.FIFO_IDLE)
+    )
+    shown = CliRunner().invoke(devices, []).stdout
+    assert "50 ms of each second" in shown
+    assert "kernel.sched_rt_runtime_us=-1" in shown
+    lower = Standing(Rung.NICE_IDLE, Rung.NICE_IDLE)
+    monkeypatch.setattr("cotenant.cli.devices.standing", lambda highest: lower)
+    assert "sched_rt_runtime_us" not in CliRunner().invoke(devices, []).stdout

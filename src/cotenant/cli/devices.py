@@ -9,7 +9,7 @@ from cotenant.core.errors import DeviceError
 from cotenant.core.hardware import allowed_cores, machine_fingerprint
 from cotenant.core.units import format_bytes
 from cotenant.device.accelerators import KINDS
-from cotenant.device.cpu.scheduling import Rung, standing
+from cotenant.device.cpu.scheduling import Rung, standing, throttled_s
 from cotenant.device.elastic.find import Found, find_devices
 from cotenant.device.elastic.kind import Kind
 
@@ -32,6 +32,7 @@ def devices(as_json: bool, highest: Rung | None) -> None:
     """
     machine, found, cores = machine_fingerprint(), standing(highest), allowed_cores()
     capability = "gated" if found.rung is Rung.GATED else "preemptive"
+    throttled = throttled_s() if found.rung is Rung.FIFO_IDLE else 0.0
     accelerators = {kind: _devices_of(kind) for kind in KINDS.values()}
     if as_json:
         cpu = {"name": "cpu", "kind": "cpu", "cores": cores, "capability": capability}
@@ -40,8 +41,14 @@ def devices(as_json: bool, highest: Rung | None) -> None:
             for kind, (there, _) in accelerators.items()
             for number, one in enumerate(there)
         ]
-        answer = {"machine": machine, "components": [cpu, *elastic]}
-        answer |= {"rung": found.rung, "offered": found.offered, "shortfall": found.shortfall}
+        answer = {
+            "machine": machine,
+            "components": [cpu, *elastic],
+            "rung": found.rung,
+            "offered": found.offered,
+            "shortfall": found.shortfall,
+            "throttled_s": throttled,
+        }
         click.echo(json.dumps(answer, indent=2))
         return
     click.echo(
@@ -60,6 +67,11 @@ def devices(as_json: bool, highest: Rung | None) -> None:
     click.echo(f"rung       {found.rung}: {found.rung.meaning}")
     if found.shortfall:
         click.echo(f"           {found.shortfall}")
+    if throttled:
+        click.echo(
+            f"           critical work that fills a core stands still for {throttled * 1e3:.0f} ms "
+            "of each second; where yours does, 'sysctl -w kernel.sched_rt_runtime_us=-1'"
+        )
 
 
 def _devices_of(kind: Kind) -> tuple[tuple[Found, ...], str | None]:

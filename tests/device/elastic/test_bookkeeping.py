@@ -117,6 +117,18 @@ def test_nothing_is_learned_from_unequal_gaps() -> None:
     assert foresight.next_s(8.5) is None
 
 
+@given(st.floats(1.0, 5.0), st.lists(st.floats(-0.05, 0.05), min_size=8, max_size=20))
+def test_a_closed_loop_of_long_inferences_is_not_taken_for_a_clock(mean_s, jitters) -> None:
+    foresight, now_s = Foresight(), 0.0
+    foresight.arrived(now_s)
+    for jitter in jitters:
+        now_s += mean_s * (1.0 + jitter)
+        foresight.arrived(now_s)
+    gaps_s = [mean_s * (1.0 + jitter) for jitter in jitters[-8:]]
+    kept = all(abs(gap_s - sorted(gaps_s)[4]) <= 0.001 for gap_s in gaps_s)
+    assert (foresight.next_s(now_s) is not None) is kept
+
+
 class _Event:
     """An event of the driver, as far as it is looked at."""
 

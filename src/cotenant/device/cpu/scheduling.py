@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from cotenant.core.errors import WorkloadError
@@ -87,6 +88,19 @@ def standing(highest: Rung | None = None) -> Standing:
     working = [rung for rung in Rung if _offered(rung)]
     allowed = list(Rung)[list(Rung).index(highest) :]
     return Standing(next(rung for rung in working if rung in allowed), working[0])
+
+
+def throttled_s(settings: Path = Path("/proc/sys/kernel")) -> float:
+    """Of each second, how long Linux stops real-time work that fills a core; 0 where it does not.
+
+    Seen here: two SCHED_FIFO loops stood still for 4.9 % of the time, 50 ms at once.
+    """
+    try:
+        runtime_us = int((settings / "sched_rt_runtime_us").read_text())
+        period_us = int((settings / "sched_rt_period_us").read_text())
+    except (OSError, ValueError):
+        return 0.0
+    return max(0.0, 1.0 - runtime_us / period_us) if runtime_us >= 0 and period_us > 0 else 0.0
 
 
 def best_rung() -> Rung:

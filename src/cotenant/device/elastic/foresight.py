@@ -1,7 +1,9 @@
 """Arrivals of one task go in; when the next one is to be expected comes out.
 
 A periodic task says its period. For any other the period is learned, and believed only while
-its last gaps were nearly equal: a guess that is wrong costs throughput and protects nothing.
+its last gaps were nearly equal: a guess that is wrong costs throughput and protects nothing. A
+closed loop of long inferences looks regular, but comes milliseconds early or late, and would have
+best-effort work stand back in the very gaps that it leaves.
 """
 
 from collections import deque
@@ -9,6 +11,8 @@ from collections import deque
 _GAPS = 8
 _SPREAD = 0.1
 """Largest deviation of a gap from their median, relative to it, that still counts as periodic."""
+_JITTER_S = 0.001
+"""And in seconds: what keeps a period keeps it by a clock."""
 _LATE = 0.5
 """How late, in periods, an expected arrival may be before it is no longer expected."""
 
@@ -43,5 +47,6 @@ class Foresight:
         if len(self._gaps_s) < _GAPS:
             return None
         median_s = sorted(self._gaps_s)[_GAPS // 2]
-        near = all(abs(gap_s - median_s) <= _SPREAD * median_s for gap_s in self._gaps_s)
+        most_s = min(_JITTER_S, _SPREAD * median_s)
+        near = all(abs(gap_s - median_s) <= most_s for gap_s in self._gaps_s)
         return median_s if near else None

@@ -4,8 +4,8 @@ PoCL runs the kernels of all queues on one thread for each core. While critical 
 these threads are critical, whatever kernel they run: a best-effort tile has to end before a
 critical one can begin. Otherwise they are best-effort, as a lane of the processor would be.
 
-Critical here is the highest weight of the ordinary class, not the real-time class: Linux stops that
-one for 50 ms of each second in which it fills a core, and a device that is never idle fills all.
+Critical here is a high weight in the ordinary class, not the real-time class: Linux stops that one
+for 50 ms of each second in which it fills a core, and a device that is never idle fills them all.
 """
 
 import os
