@@ -37,6 +37,9 @@ from typing import ClassVar
 from cotenant.device.sharing import Form, KernelView, Moment, Shard
 from cotenant.policy.sharing.room import full_width, idle_units, tiles_within, whole
 
+_SURELY = 2.0
+"""How many times longer than alone a kernel may take that nothing can call back."""
+
 
 @dataclass(frozen=True)
 class CotenantSharing:
@@ -86,7 +89,7 @@ class CotenantSharing:
 
     def _assured(self, moment: Moment) -> bool:
         alone_s = moment.kernel.alone_s
-        return alone_s is not None and alone_s + self.hint_s <= moment.assured_s
+        return alone_s is not None and _SURELY * alone_s + self.hint_s <= moment.assured_s
 
     def _beside(self, moment: Moment, critical: KernelView) -> Shard | None:
         if not moment.kernel.elastic or moment.in_flight or moment.critical_left_s is None:
