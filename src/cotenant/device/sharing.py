@@ -72,6 +72,10 @@ class Moment(NamedTuple):
     """Physical blocks that the guard allows best-effort work beside critical work."""
     assured_s: float = 0.0
     """For so long no critical request comes: every critical task said when its next one does."""
+    critical_s: float = 0.0
+    """For how long critical work has been on the device without a break."""
+    charged_s: float = 0.0
+    """What shards that were launched in that time may have cost it, by their rule's own word."""
 
 
 class Shard(NamedTuple):
@@ -82,6 +86,8 @@ class Shard(NamedTuple):
     """How many of the tiles that are left."""
     width: int
     """Physical blocks; without meaning for the plain form."""
+    charge_s: float = 0.0
+    """By how much it may delay the critical work that is there."""
 
 
 class Sharing(Protocol):

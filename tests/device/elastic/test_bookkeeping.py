@@ -273,3 +273,27 @@ def test_only_tasks_that_told_their_period_assure_that_nothing_comes():
     assert assured_s() == pytest.approx(0.1)
     clock.advance_to(9.0)
     assert assured_s() == 0.0  # it is late: it may come at any time
+
+
+def test_what_is_charged_counts_until_critical_work_has_left():
+    clock = VirtualClock()
+    board = Board(Shared(DeviceView(2, 64), _Still(), _Still(), True, clock))
+    kernel = KernelView("k", 4, 32, True, 0.001, None)
+    board.expect(1, None)
+    assert board.moment(kernel, 0).critical_s == 0.0
+    clock.advance_to(1.0)
+    board.arrive(1)
+    clock.advance_to(1.2)
+    board.charge(0.004)
+    board.arrive(1)  # another one while the first is there
+    board.charge(0.003)
+    now = board.moment(kernel, 0)
+    assert (now.critical_s, now.charged_s) == pytest.approx((0.2, 0.007))
+    board.launched()
+    board.launched()
+    assert board.moment(kernel, 0).critical_s == 0.0  # it has left
+    clock.advance_to(2.0)
+    board.arrive(1)
+    clock.advance_to(2.1)
+    now = board.moment(kernel, 0)
+    assert (now.critical_s, now.charged_s) == pytest.approx((0.1, 0.0))

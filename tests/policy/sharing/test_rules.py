@@ -234,6 +234,31 @@ def test_a_long_kernel_alone_can_be_paused_and_a_brief_one_need_not(moment: Mome
         assert shard.form is not Form.PREEMPTIVE
 
 
+@given(
+    moment=moments(critical=kernels(), elastic=st.just(True), in_flight=st.just(0)),
+    been_s=st.floats(0.0, 2.0),
+    epsilon=st.floats(0.0, 0.5),
+)
+def test_shards_that_cost_something_cost_no_more_than_critical_work_can_spare(
+    moment: Moment, been_s: float, epsilon: float
+) -> None:
+    rule = CotenantSharing(epsilon=epsilon)
+    moment = moment._replace(critical_s=been_s, charged_s=0.0, critical_left_s=1.0)
+    for _ in range(50):
+        shard = rule.next_shard(moment)
+        if shard is None:
+            break
+        assert 1 <= shard.width <= moment.width
+        assert shard.form is Form.STATIC
+        if shard.charge_s == 0.0:
+            break  # by table or model it costs nothing worth counting
+        moment = moment._replace(charged_s=moment.charged_s + shard.charge_s)
+        assert moment.charged_s <= epsilon * been_s * (1.0 + 1e-9)
+    assert rule.next_shard(moment._replace(critical_s=0.0, charged_s=0.0)) == CotenantSharing(
+        epsilon=epsilon
+    ).next_shard(moment._replace(critical_s=0.0, charged_s=1.0))
+
+
 @given(moment=alone, free_s=st.floats(0.01, 1.0) | st.just(math.inf))
 def test_what_is_over_before_any_critical_request_can_come_is_not_made_to_pause(
     moment: Moment, free_s: float

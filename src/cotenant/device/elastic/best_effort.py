@@ -128,6 +128,7 @@ class BestEffortSide:
             return
         counter, tiles = ledger.counter, ledger.launch(shard.form, shard.tiles)
         event = self._launch(step, shard, tiles, counter)
+        self._board.charge(shard.charge_s)
         part = len(tiles) / step.kernel.tiles
         self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
         self._place.queue.flush()
@@ -181,7 +182,7 @@ def _possible(shard: Shard, step: Step, done: int) -> Shard:
     left = step.kernel.tiles - done
     tiles = max(1, min(shard.tiles, left))
     if step.kernel.static is None:
-        return Shard(Form.PLAIN, left, shard.width)
+        return shard._replace(form=Form.PLAIN, tiles=left)
     if shard.form is Form.PLAIN and done > 0:
-        return Shard(Form.STATIC, left, left)
-    return Shard(shard.form, left if shard.form is Form.PLAIN else tiles, shard.width)
+        return shard._replace(form=Form.STATIC, tiles=left, width=left)
+    return shard._replace(tiles=left if shard.form is Form.PLAIN else tiles)

@@ -39,6 +39,8 @@ class Board:
         self._arriving = 0
         """Critical requests that have come and whose kernels are not yet queued."""
         self._foresights: dict[int, Foresight] = {}
+        self._since_s, self._charged_s = 0.0, 0.0
+        """When the critical work that is there came, and what has been charged to it since."""
         self._flagged_s: float | None = None
         """When best-effort work on the device was asked to stop; `None` once it has."""
         self._occupied = False
@@ -64,6 +66,8 @@ class Board:
                 if self._occupied and self._flagged_s is None and len(self.best_effort):
                     self._flagged_s = self._clock.now()
             self._workers.serve(critical=True)
+            if not self.busy:
+                self._since_s, self._charged_s = self._clock.now(), 0.0
             self._arriving += 1
         self._foresights[seat].arrived(self._clock.now())
 
@@ -131,6 +135,11 @@ class Board:
         with self._changed:
             self._changed.wait(longest_s)
 
+    def charge(self, delay_s: float) -> None:
+        """A shard was launched that may delay critical work by so much."""
+        with self._changed:
+            self._charged_s += delay_s
+
     def moment(self, kernel: KernelView, done: int) -> Moment:
         """What the rule may know about the next best-effort launch."""
         now_s = self._clock.now()
@@ -149,6 +158,8 @@ class Board:
             in_flight=len(self.best_effort),
             width=self.allowance.width,
             assured_s=_assured_s(self._foresights, now_s),
+            critical_s=now_s - self._since_s if self.busy else 0.0,
+            charged_s=self._charged_s,
         )
 
 

@@ -26,16 +26,26 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
     w S / (U L)   on units that it does use (w <= U - N_c mod U, S + S_c <= L: Miriam's
                   inequalities), where one is bound by memory traffic and the other is not
 
-and anything else is too much. The model was made here; the guard narrows what it, or the table,
-gets wrong.
+and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
+of its time: shards of any width within the guard's, each brief and over before the critical kernel,
+that together last no longer than that part of the time for which critical work has been there. None
+can delay it by more than it lasts, whatever they share. The model was made here; the guard narrows
+what it, or the table, gets wrong.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import ClassVar
 
 from cotenant.device.sharing import Form, KernelView, Moment, Shard
-from cotenant.policy.sharing.room import full_width, idle_units, tiles_within, whole
+from cotenant.policy.sharing.room import (
+    full_width,
+    idle_units,
+    tiles_within,
+    wave_s,
+    whole,
+)
 
 _SURELY = 2.0
 """How many times longer than alone a kernel may take that nothing can call back."""
@@ -50,17 +60,17 @@ class CotenantSharing:
     >>> now = Moment(DeviceView(8, 1024), kernel, 0, None, None, None, 0, 8)
     >>> rule = CotenantSharing()
     >>> rule.next_shard(now)
-    Shard(form=<Form.PREEMPTIVE: 'preemptive'>, tiles=64, width=8)
+    Shard(form=<Form.PREEMPTIVE: 'preemptive'>, tiles=64, width=8, charge_s=0.0)
     >>> rule.next_shard(now._replace(next_critical_s=0.0015))
-    Shard(form=<Form.STATIC: 'static'>, tiles=8, width=8)
+    Shard(form=<Form.STATIC: 'static'>, tiles=8, width=8, charge_s=0.0)
     >>> rule.next_shard(now._replace(next_critical_s=0.02, assured_s=0.02)).form
     <Form.PLAIN: 'plain'>
     >>> small = KernelView("c", 5, 1024, True, 0.002, memory_bound=False)
     >>> rule.next_shard(now._replace(critical=small, critical_left_s=0.0025))
-    Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3)
+    Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3, charge_s=0.0)
     >>> measured = kernel._replace(costs=((1, 0.01), (2, 0.04), (4, 0.2)))
     >>> rule.next_shard(now._replace(kernel=measured, critical=small, critical_left_s=0.0025))
-    Shard(form=<Form.STATIC: 'static'>, tiles=4, width=2)
+    Shard(form=<Form.STATIC: 'static'>, tiles=4, width=2, charge_s=0.0)
     """
 
     epsilon: float = 0.05
@@ -96,7 +106,22 @@ class CotenantSharing:
             return None
         width = self._padding(moment, critical)
         tiles = tiles_within(moment, width, moment.critical_left_s) if width > 0 else 0
-        return Shard(Form.STATIC, tiles, min(width, tiles)) if tiles else None
+        if tiles:
+            return Shard(Form.STATIC, tiles, min(width, tiles))
+        return self._spared(moment, moment.critical_left_s)
+
+    def _spared(self, moment: Moment, left_s: float) -> Shard | None:
+        """What lasts no longer than critical work still has to spare."""
+        spare_s = self.epsilon * moment.critical_s - moment.charged_s
+        width = min(moment.width, full_width(moment))
+        # Another critical request may come while it runs, and nothing can call it back.
+        time_s = min(left_s, spare_s, self.hint_s)
+        tiles = tiles_within(moment, width, time_s) if time_s > 0.0 else 0
+        tile_s = wave_s(moment.device, moment.kernel)
+        if not tiles or tile_s is None:
+            return None
+        width = min(width, tiles)
+        return Shard(Form.STATIC, tiles, width, charge_s=tile_s * math.ceil(tiles / width))
 
     def _padding(self, moment: Moment, critical: KernelView) -> int:
         """The largest width within the guard's whose cost is within epsilon."""

@@ -40,7 +40,7 @@ class MiriamSharing:
     >>> critical = KernelView("c", 12, 256, True, 0.002, None)
     >>> now = Moment(DeviceView(8, 1024), kernel, 0, critical, None, None, 0, 8)
     >>> MiriamSharing().next_shard(now)  # 12 mod 8 leaves 4
-    Shard(form=<Form.STATIC: 'static'>, tiles=4, width=4)
+    Shard(form=<Form.STATIC: 'static'>, tiles=4, width=4, charge_s=0.0)
     """
 
     in_flight_max: int = 2

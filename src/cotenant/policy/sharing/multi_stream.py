@@ -20,7 +20,7 @@ class MultiStreamSharing:
     >>> kernel = KernelView("k", 64, 128, True, None, None)
     >>> now = Moment(DeviceView(4, 1024), kernel, 0, kernel, None, None, 3, 4)
     >>> MultiStreamSharing().next_shard(now)
-    Shard(form=<Form.PLAIN: 'plain'>, tiles=64, width=32)
+    Shard(form=<Form.PLAIN: 'plain'>, tiles=64, width=32, charge_s=0.0)
     """
 
     critical_first: bool = True

@@ -25,7 +25,7 @@ class ReefSharing:
     >>> small = KernelView("c", 5, 1024, True, 0.002, None)
     >>> now = Moment(DeviceView(8, 1024), kernel, 0, small, 0.0025, None, 0, 8)
     >>> ReefSharing().next_shard(now)  # 3 units are left over, and a tile takes 1 ms
-    Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3)
+    Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3, charge_s=0.0)
     """
 
     pauses: bool = True
