@@ -35,7 +35,8 @@ def test_both_paces_take_so_many_times_what_they_took(calm, warm):
         assert now.service.mean_s * (1.0 - awake * (1.0 - now.warm)) == pytest.approx(
             service * factor
         )
-    assert now.around(0.0) == pytest.approx(was.around(0.0) * calm)
+    assert now.around_s == pytest.approx(was.around_s * calm)
+    assert now.warm_around_s == pytest.approx(min(was.around_s * calm, was.warm_around_s * warm))
     # The law keeps its shape, and is still one that a profile may hold.
     assert now.service.second_moment_s2 / now.service.mean_s**2 == pytest.approx(
         was.service.second_moment_s2 / was.service.mean_s**2

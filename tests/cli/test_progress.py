@@ -8,11 +8,11 @@ from rich.console import Console
 from cotenant.cli.progress import progress_bar
 
 
-def drawn(*, terminal: bool = True, **options: object) -> str:
+def drawn(*, terminal=True, **options):
     """What a bar leaves behind that was at three of four things."""
     told = io.StringIO()
     console = Console(file=told, force_terminal=terminal, width=120, color_system=None)
-    with progress_bar(console, **options) as progress:  # type: ignore[arg-type]
+    with progress_bar(console, **options) as progress:
         progress.add_task("convolution", total=4, completed=3)
     return told.getvalue()
 

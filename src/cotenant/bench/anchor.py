@@ -60,7 +60,7 @@ def speeds(
     seen: dict[str, list[Speed]] = {task.name: [] for task, _ in known}
     for _ in range(_PASSES):
         for task, one in known:
-            calm = _took(task.name, one.service.mean_s + one.around(0.0), _CALM, True, asker)
+            calm = _took(task.name, one.service.mean_s + one.around_s, _CALM, True, asker)
             seen[task.name].append(Speed(calm, _back_to_back(task.name, one, asker)))
     return {
         task: Speed(*(float(np.median(pace)) for pace in zip(*passes, strict=True)))
@@ -104,7 +104,7 @@ def _known(
 
 
 def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
-    expected_s = known.warm * known.service.mean_s + known.around(1.0)
+    expected_s = known.warm * known.service.mean_s + known.warm_around_s
     return _took(task, expected_s, max(_WARM, int(_WARM_S / expected_s)), False, asker)
 
 

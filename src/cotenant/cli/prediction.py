@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from cotenant.bench.agreement import Limits
@@ -25,6 +25,7 @@ from cotenant.bench.report import RECORDS, REPORT
 from cotenant.bench.scenarios import POLICIES
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.zoo_profile import EFFORT, alone_times, completed_profile, measured_profile
+from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.graph.zoo import ZOO
 from cotenant.profiling.file import load_profile, origin, save_profile
@@ -103,7 +104,7 @@ def prediction(
     windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, limits)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with sigterm_interrupts(), _progress(console) as progress:
+        with sigterm_interrupts(), progress_bar(console) as progress:
             finished = _run(
                 out,
                 (mixes, seed),
@@ -217,17 +218,6 @@ def _profile(
 def _say(progress: Progress, text: str) -> None:
     if not progress.console.is_terminal:
         progress.console.print(text, highlight=False)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        refresh_per_second=1,  # drawing must not take time from what is measured
-    )
 
 
 def _checked(names: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cotenant.bench import edge_tpu
 from cotenant.bench.edge_tpu import SwapRow
 from cotenant.bench.theory import Row, cases, replicate
+from cotenant.cli.progress import progress_bar
 from cotenant.core.units import format_duration
 
 _SUMMARY = "summary.json"
@@ -47,10 +47,7 @@ def theory(*, out: Path, seed: int, replications: int, scale: float, swap_reques
     sets = tuple(edge_tpu.sets()) if swap_requests else ()
     rows: list[Row] = []
     swaps: list[SwapRow] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), refresh_per_second=1
-    ) as progress:
+    with progress_bar(Console(stderr=True), counted=True) as progress:
         bar = progress.add_task("queues", total=len(every) + len(sets))
         for case, own in zip(every, rng.spawn(len(every)), strict=True):
             progress.update(bar, description=f"{case.queue}, load {case.load}")

@@ -7,10 +7,10 @@ import click
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from rich.table import Table as RichTable
 
+from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.device.accelerators import KINDS, open_place
 from cotenant.device.bundle import bundle_kind, read_bundle
@@ -41,18 +41,11 @@ def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> No
     as costs them little. Nothing else should use the device meanwhile.
     """
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:>60.60}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     try:
         kind = KINDS.get(bundle_kind(bundle) or "", OPENCL)
         read = read_bundle(bundle, kind.name)
         place = open_place(kind, device)
-        # Drawing must not take time from what is measured.
-        with Progress(*columns, console=console, refresh_per_second=1) as progress:
+        with progress_bar(console, counted=True, description_width=60) as progress:
             bar = progress.add_task("", total=None)
 
             def tell(what: str, done: int, total: int) -> None:

@@ -60,8 +60,10 @@ def _read(reference: str) -> _Known:
     from cotenant.graph.read import read_model  # noqa: PLC0415
 
     path = resolve_model(reference).absolute()
+    if not path.exists():
+        read_model(path)  # says what is wrong
+    stat = path.stat()  # before it is read: a file that changes meanwhile is read again
     skeleton = read_model(path)
-    stat = path.stat()
     digest = hashlib.sha256(skeleton.model.SerializeToString(deterministic=True))
     for payload in skeleton.payloads:
         digest.update(payload.tensor.SerializeToString(deterministic=True))

@@ -46,8 +46,6 @@ class Tenancy(NamedTuple):
     """What the server's front does for one request, as far as it is known."""
     front: float = 1.0
     """How many times longer it takes because the front serves the others, too."""
-    warm: float = 1.0
-    """How many times longer it takes after this mix's rests than after those of its profile."""
     interruption_s: float = 0.0
     """What it loses each time that critical work takes its cores."""
     around_s: float = 0.0
@@ -180,9 +178,7 @@ def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy) -> Tenancy
     awake = awake_on_average(traffic(one), others)
     warm = 1.0 - awake * calm.alone[0].cold
     # The front is not spared anything: between two requests of a task others have passed it.
-    return calm._replace(
-        service=calm.service.scaled(warm), warm=warm, around_s=calm.alone[0].around_s
-    )
+    return calm._replace(service=calm.service.scaled(warm), around_s=calm.alone[0].around_s)
 
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:

@@ -113,11 +113,12 @@ class Alone(Noun):
         """Of a service with pauses, what one back to back is spared."""
         return max(0.0, 1.0 - self.warm)
 
-    def around(self, awake: float) -> float:
-        """The same in seconds, after rests that leave this share of the warmth."""
+    @property
+    def warm_around_s(self) -> float:
+        """The same back to back."""
         if self.front_s is None or self.warm_front_s is None:
             return self.around_s
-        return self.front_s + awake * min(0.0, self.warm_front_s - self.front_s)
+        return min(self.front_s, self.warm_front_s)
 
 
 class Beside(Noun):

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.device.elastic.inferences import zoo_program
+
 if importlib.util.find_spec("pyopencl") is None:
     collect_ignore = [
-        *("bench.py", "test_bookkeeping.py", "test_device.py", "test_forms.py", "test_runner.py"),
+        *("bench.py", "test_device.py", "test_forms.py", "test_runner.py"),
         *("test_schedules.py", "test_sides.py", "test_stages.py", "test_trial.py"),
         *("test_tiles.py", "test_tuner.py", "test_variants.py"),
     ]
@@ -36,7 +38,6 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
     pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
     from cotenant.compiler.bundle import write_bundle  # noqa: PLC0415
     from cotenant.compiler.program import parse_target  # noqa: PLC0415
-    from tests.device.elastic.inferences import zoo_program  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("compiled")
     target = parse_target("opencl")

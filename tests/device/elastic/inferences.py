@@ -82,6 +82,7 @@ def check_outputs(found: Tensors, model: Path, inputs: Tensors) -> None:
 def zoo_program(name: str, target: Target, folder: Path) -> tuple[Path, Program]:
     """A network of the zoo: its model file, and what it was compiled into."""
     pytest.importorskip("tvm", reason="needs TVM: pip install 'cotenant[compile]'")
+    # Not above: these import TVM, an extra, and other tests need this module without it.
     from cotenant.compiler.lower import lower  # noqa: PLC0415
     from cotenant.compiler.unit import UnitCache  # noqa: PLC0415
 
