@@ -2,8 +2,8 @@
 
 One `step()` is receive, expire, decide, act, record. The same coordinator drives real
 devices on the machine's clock and `device/null` on a virtual one; it never blocks, never
-sleeps, and knows of time only what its clock says. It stays one file of some 400 lines,
-because every line of it keeps one promise: each request is answered, exactly once.
+sleeps, and knows of time only what its clock says. Every line of it keeps one promise: each
+request is answered, exactly once.
 """
 
 import heapq
@@ -20,7 +20,7 @@ from cotenant.core.errors import (
     QueueFull,
 )
 from cotenant.core.hardware import Component
-from cotenant.core.record import Outcome, Record
+from cotenant.core.record import Outcome
 from cotenant.core.request import Answer, Request, Tensors
 from cotenant.core.task import OnFull, Task
 from cotenant.core.units import format_duration
@@ -40,6 +40,7 @@ from cotenant.policy.base import (
     TaskView,
     Wake,
 )
+from cotenant.runtime.account import record_of, record_unserved
 from cotenant.runtime.guard import Guard
 from cotenant.runtime.place import Place
 from cotenant.runtime.tenant import Flight, Tenant
@@ -322,7 +323,7 @@ class Coordinator:
         # What other critical work caused is no reason to hold best-effort work back.
         telling = tenant.critical and not flight.displaced
         for position, request in enumerate(flight.requests):
-            record = self._record(tenant, flight, request, _OK, end_s, output_s=output_s)
+            record = record_of(tenant, flight, request, _OK, end_s, output_s=output_s)
             if telling:
                 self._guard.observe(tenant.task, record, beside=flight.joined)
                 place = self._places[tenant.component]
@@ -340,7 +341,7 @@ class Coordinator:
         if flight is None:
             return
         for request in flight.requests:
-            record = self._record(tenant, flight, request, Outcome.FAILED, now_s)
+            record = record_of(tenant, flight, request, Outcome.FAILED, now_s)
             self._answer(Answer(request, record, None, event.error))
 
     def _unservable(self, tenant: Tenant, event: LoadFailed) -> None:
@@ -367,50 +368,8 @@ class Coordinator:
         return tenant.flight
 
     def _end(self, task: Task, request: Request, outcome: Outcome, error: CotenantError) -> None:
-        record = Record(
-            request.id,
-            request.task,
-            task.critical,
-            outcome,
-            request.arrival_s,
-            start_s=None,
-            end_s=self._clock.now(),
-            component=None,
-            width=None,
-            batch=0,
-            segments=(),
-            alone=False,
-            rows=request.rows,
-        )
+        record = record_unserved(task, request, outcome, self._clock.now())
         self._answer(Answer(request, record, None, error))
-
-    def _record(
-        self,
-        tenant: Tenant,
-        flight: Flight,
-        request: Request,
-        outcome: Outcome,
-        end_s: float,
-        *,
-        output_s: float = 0.0,
-    ) -> Record:
-        return Record(
-            request.id,
-            request.task,
-            tenant.critical,
-            outcome,
-            request.arrival_s,
-            flight.start_s,
-            end_s,
-            tenant.component,
-            tenant.width,
-            len(flight.requests),
-            flight.segments,
-            flight.alone,
-            request.rows,
-            flight.rows,
-            output_s,
-        )
 
     # --- small rules -----------------------------------------------------------------------
 

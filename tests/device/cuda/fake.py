@@ -3,31 +3,23 @@
 It keeps what the driver keeps, and refuses what the driver refuses: handles that it has not
 given or that are gone, threads without a context, blocks over the limit, modules for a newer
 device, waiting for what is only recorded. A kernel that is given an address of nothing breaks the
-context, as on a device. It is one long file, because all of it is about one state.
+context, as on a device. What it keeps is in `state`; here are the calls, chapter by chapter.
 """
 
 import ctypes
 import re
-import threading
-from collections.abc import Callable, Mapping
-from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from cotenant.compiler import nvrtc
 from tests.device.cuda import codes
-from tests.device.cuda.bodies import BODIES, Body, run_kernel
-from tests.device.cuda.machine import Event, Graph, Machine, Node, Stream
+from tests.device.cuda.machine import Event, Graph, Stream
+from tests.device.cuda.state import Function, Module, R, Refused, State, asked
 
 _ENTRY = re.compile(rb"\.entry\s+(\w+)\s*\(([^)]*)\)")
 _PARAMETER = re.compile(rb"\.param\s+(?:\.align\s+\d+\s+)?\.[a-z]*(\d+)")
 _TARGET = re.compile(rb"\.target\s+sm_(\d+)")
-_HEADROOM = 1 << 20
-R = codes.CUresult
-
-Entries = Mapping[str, tuple[int, ...] | None]
-"""Bytes of each parameter; `None` where the image does not tell."""
 
 
 def entries_of(ptx: bytes) -> dict[str, tuple[int, ...]]:
@@ -38,84 +30,12 @@ def entries_of(ptx: bytes) -> dict[str, tuple[int, ...]]:
     }
 
 
-class _Module:
-    def __init__(self, entries: Entries) -> None:
-        self.entries = entries
-
-
-class _Function:
-    def __init__(self, module: _Module, name: str) -> None:
-        self.module = module
-        self.name = name
-        self.sizes = module.entries[name]
-        self.shared_bytes = 48 * 1024
-
-
-def _asked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """One call at a time, in a thread with a context, of a device that is whole."""
-
-    @wraps(function)
-    def ask(self: "FakeCuda", *given: Any) -> Any:
-        with self._lock:
-            self.calls.append(function.__name__)
-            if not self._initialised:
-                return (R.CUDA_ERROR_NOT_INITIALIZED,)
-            if getattr(self._thread, "context", None) is not self._context:
-                return (R.CUDA_ERROR_INVALID_CONTEXT,)
-            if self.broken is not None:
-                return (self.broken,)
-            try:
-                answer = function(self, *given)
-            except _Refused as error:
-                return (error.code,)
-            if self.broken is not None:
-                return (self.broken,)
-            return (R.CUDA_SUCCESS, *(() if answer is None else (answer,)))
-
-    return ask
-
-
-class _Refused(Exception):
-    def __init__(self, code: R) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class FakeCuda:
+class FakeCuda(State):
     """Stands for the module `cuda.bindings.driver`."""
 
     CU_MEMHOSTALLOC_DEVICEMAP = 2
     for _name in (one for one in vars(codes) if one.startswith("CU")):
         locals()[_name] = getattr(codes, _name)
-
-    def __init__(
-        self,
-        *,
-        sm: int = 87,
-        units: int = 4,
-        memory_bytes: int = 1 << 28,
-        most_threads: int = 1024,
-        bodies: Mapping[str, Body] = BODIES,
-        driver: int = 13000,
-    ) -> None:
-        self._sm, self._units, self._memory_bytes = sm, units, memory_bytes
-        self._most_threads, self._bodies, self._driver = most_threads, bodies, driver
-        self._lock = threading.RLock()
-        self._initialised = False
-        self._thread = threading.local()
-        self._context: object = object()
-        self._machine = Machine()
-        self._memory: dict[int, Any] = {}
-        """By its address on the device."""
-        self._pinned: dict[int, tuple[Any, int]] = {}
-        """Of the host: what keeps it, and the device's address."""
-        self._next = 0x7000_0000_0000
-        self._known: set[object] = set()
-        """Handles that were given and are not gone."""
-        self.broken: R | None = None
-        self.calls: list[str] = []
-        self.launched: list[str] = []
-        self.refuses_ptx: R | None = None
 
     # --- without a context -----------------------------------------------------------------
 
@@ -165,43 +85,43 @@ class FakeCuda:
 
     # --- memory ----------------------------------------------------------------------------
 
-    @_asked
+    @asked
     def cuMemAlloc(self, bytesize: int) -> Any:
         used = sum(one.nbytes for one in self._memory.values())
         if bytesize <= 0:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         if used + bytesize > self._memory_bytes:
-            raise _Refused(R.CUDA_ERROR_OUT_OF_MEMORY)
+            raise Refused(R.CUDA_ERROR_OUT_OF_MEMORY)
         return self._mapped(np.full(bytesize, 0xA5, np.uint8))
 
-    @_asked
+    @asked
     def cuMemFree(self, dptr: int) -> None:
         if dptr not in self._memory:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         self._run_all()  # the driver waits for the device here
         del self._memory[dptr]
 
-    @_asked
+    @asked
     def cuMemHostAlloc(self, bytesize: int, Flags: int) -> Any:
         block = (ctypes.c_uint8 * bytesize)()
         address = ctypes.addressof(block)
         self._pinned[address] = block, self._mapped(np.frombuffer(block, np.uint8))
         return address
 
-    @_asked
+    @asked
     def cuMemFreeHost(self, p: int) -> None:
         if p not in self._pinned:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         self._run_all()
         del self._memory[self._pinned.pop(p)[1]]
 
-    @_asked
+    @asked
     def cuMemHostGetDevicePointer(self, p: int, Flags: int) -> Any:
         if p not in self._pinned:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         return self._pinned[p][1]
 
-    @_asked
+    @asked
     def cuMemcpyHtoDAsync(self, dstDevice: int, srcHost: int, ByteCount: int, hStream: Any) -> None:
         target = self._at(dstDevice, ByteCount)
         if self._is_pinned(srcHost, ByteCount):
@@ -211,41 +131,41 @@ class FakeCuda:
             staged = _host(srcHost, ByteCount).copy()
             self._add(hStream, lambda: np.copyto(target, staged))
 
-    @_asked
+    @asked
     def cuMemcpyDtoHAsync(self, dstHost: int, srcDevice: int, ByteCount: int, hStream: Any) -> None:
         source, target = self._at(srcDevice, ByteCount), _host(dstHost, ByteCount)
         node = self._add(hStream, lambda: np.copyto(target, source))
         if node is not None and not self._is_pinned(dstHost, ByteCount):
             self._run_until(node)  # ordinary memory: the caller is kept
 
-    @_asked
+    @asked
     def cuMemcpyDtoDAsync(self, dst: int, src: int, ByteCount: int, hStream: Any) -> None:
         target, source = self._at(dst, ByteCount), self._at(src, ByteCount)
         self._add(hStream, lambda: np.copyto(target, source))
 
-    @_asked
+    @asked
     def cuMemsetD32Async(self, dstDevice: int, ui: int, N: int, hStream: Any) -> None:
         if dstDevice % 4:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         target = self._at(dstDevice, 4 * N).view(np.uint32)
         self._add(hStream, lambda: target.fill(ui))
 
     # --- streams and events ----------------------------------------------------------------
 
-    @_asked
+    @asked
     def cuStreamCreateWithPriority(self, flags: int, priority: int) -> Any:
         if flags != codes.CUstream_flags.CU_STREAM_NON_BLOCKING or not -5 <= priority <= 0:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         stream = self._given(Stream(priority))
         self._machine.streams.append(stream)
         return stream
 
-    @_asked
+    @asked
     def cuStreamDestroy(self, hStream: Any) -> None:
         self._check(hStream, Stream)
         self._known.discard(hStream)  # what stands in it still runs
 
-    @_asked
+    @asked
     def cuStreamWaitEvent(self, hStream: Any, hEvent: Any, Flags: int) -> None:
         stream, event = self._check(hStream, Stream), self._check(hEvent, Event)
         if event.captured is not None:
@@ -256,14 +176,14 @@ class FakeCuda:
             stream.tail = stream.tail | event.captured
         elif event.node is not None:
             if stream.graph is not None:
-                raise _Refused(R.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+                raise Refused(R.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
             stream.add(lambda: None, [event.node])
 
-    @_asked
+    @asked
     def cuEventCreate(self, Flags: int) -> Any:
         return self._given(Event(Flags))
 
-    @_asked
+    @asked
     def cuEventRecord(self, hEvent: Any, hStream: Any) -> None:
         stream, event = self._check(hStream, Stream), self._check(hEvent, Event)
         event.node, event.captured = None, None
@@ -276,15 +196,15 @@ class FakeCuda:
 
         event.node = stream.add(come)
 
-    @_asked
+    @asked
     def cuEventQuery(self, hEvent: Any) -> None:
         event = self._waitable(hEvent)
         if event.node is not None and not event.node.done:
             self._machine.step()
             if not event.node.done:
-                raise _Refused(R.CUDA_ERROR_NOT_READY)
+                raise Refused(R.CUDA_ERROR_NOT_READY)
 
-    @_asked
+    @asked
     def cuEventSynchronize(self, hEvent: Any) -> None:
         event = self._waitable(hEvent)
         if not event.flags & codes.CUevent_flags.CU_EVENT_BLOCKING_SYNC:
@@ -292,79 +212,79 @@ class FakeCuda:
         if event.node is not None:
             self._run_until(event.node)
 
-    @_asked
+    @asked
     def cuEventElapsedTime(self, hStart: Any, hEnd: Any) -> Any:
         start, end = (self._waitable(one) for one in (hStart, hEnd))
         for event in (start, end):
             if event.flags & codes.CUevent_flags.CU_EVENT_DISABLE_TIMING or event.node is None:
-                raise _Refused(R.CUDA_ERROR_INVALID_HANDLE)
+                raise Refused(R.CUDA_ERROR_INVALID_HANDLE)
             if not event.node.done:
-                raise _Refused(R.CUDA_ERROR_NOT_READY)
+                raise Refused(R.CUDA_ERROR_NOT_READY)
         return (end.time_s - start.time_s) * 1e3
 
     # --- modules and launches --------------------------------------------------------------
 
-    @_asked
+    @asked
     def cuModuleLoadDataEx(
         self, image: bytes, numOptions: int, options: list[Any], optionValues: list[Any]
     ) -> Any:
         assert numOptions == len(options) == len(optionValues)
         if image.startswith(b"\x7fELF"):
-            return self._given(_Module(dict.fromkeys(nvrtc._resources(image))))
+            return self._given(Module(dict.fromkeys(nvrtc._resources(image))))
         if not image.endswith(b"\0"):
             raise AssertionError("PTX ends with a zero byte")
         if self.refuses_ptx is not None:
-            raise _Refused(self.refuses_ptx)
+            raise Refused(self.refuses_ptx)
         target = _TARGET.search(image)
         if target is None:
             log = b"ptxas fatal: Missing .target directive"
             optionValues[0][: len(log)] = log
-            raise _Refused(R.CUDA_ERROR_INVALID_PTX)
+            raise Refused(R.CUDA_ERROR_INVALID_PTX)
         if int(target[1]) > self._sm:
-            raise _Refused(R.CUDA_ERROR_NO_BINARY_FOR_GPU)
-        return self._given(_Module(entries_of(image)))
+            raise Refused(R.CUDA_ERROR_NO_BINARY_FOR_GPU)
+        return self._given(Module(entries_of(image)))
 
-    @_asked
+    @asked
     def cuModuleUnload(self, hmod: Any) -> None:
-        self._check(hmod, _Module)
+        self._check(hmod, Module)
         self._known.discard(hmod)
 
-    @_asked
+    @asked
     def cuModuleGetFunction(self, hmod: Any, name: bytes) -> Any:
-        module = self._check(hmod, _Module)
+        module = self._check(hmod, Module)
         if name.decode() not in module.entries:
-            raise _Refused(R.CUDA_ERROR_NOT_FOUND)
-        return self._given(_Function(module, name.decode()))
+            raise Refused(R.CUDA_ERROR_NOT_FOUND)
+        return self._given(Function(module, name.decode()))
 
-    @_asked
+    @asked
     def cuFuncGetAttribute(self, attrib: Any, hfunc: Any) -> Any:
         self._function(hfunc)
         assert attrib == codes.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
         return self._most_threads
 
-    @_asked
+    @asked
     def cuFuncSetAttribute(self, hfunc: Any, attrib: Any, value: int) -> None:
         most = codes.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         assert attrib == most
         self._function(hfunc).shared_bytes = value
 
-    @_asked
+    @asked
     def cuFuncGetParamInfo(self, func: Any, paramIndex: int) -> Any:
         sizes = self._function(func).sizes
         if sizes is None or paramIndex >= len(sizes):
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         return 8 * paramIndex
 
-    @_asked
+    @asked
     def cuLaunchKernel(  # noqa: PLR0917 - so many has the driver's
         self, f: Any, gx: int, gy: int, gz: int, bx: int, by: int, bz: int,
         sharedMemBytes: int, hStream: Any, kernelParams: int, extra: int,
     ) -> None:  # fmt: skip
         function = self._function(f)
         if min(gx, gy, gz, bx, by, bz) < 1 or max(gy, gz) > 65535 or extra != 0:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         if bx * by * bz > self._most_threads or sharedMemBytes > function.shared_bytes:
-            raise _Refused(R.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)
+            raise Refused(R.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)
         assert function.sizes is not None, "the fake knows parameters from PTX alone"
         bits = [
             int.from_bytes(ctypes.string_at(_pointer(kernelParams, number), size), "little")
@@ -375,133 +295,50 @@ class FakeCuda:
 
     # --- graphs ----------------------------------------------------------------------------
 
-    @_asked
+    @asked
     def cuStreamBeginCapture(self, hStream: Any, mode: Any) -> None:
         stream = self._check(hStream, Stream)
         assert mode == codes.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         assert not stream.queued, "nothing of what stands in a stream is captured"
         stream.graph, stream.tail = Graph(), set()
 
-    @_asked
+    @asked
     def cuStreamEndCapture(self, hStream: Any) -> Any:
         origin = self._check(hStream, Stream)
         graph = origin.graph
         if graph is None:
-            raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
+            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         joined = graph.joined(origin)
         for stream in (origin, *graph.streams):
             stream.graph, stream.tail = None, set()
         if not joined:
-            raise _Refused(R.CUDA_ERROR_STREAM_CAPTURE_UNJOINED)
+            raise Refused(R.CUDA_ERROR_STREAM_CAPTURE_UNJOINED)
         return self._given(graph)
 
-    @_asked
+    @asked
     def cuGraphInstantiate(self, hGraph: Any, flags: int) -> Any:
         graph, made = self._check(hGraph, Graph), Graph()
         made.nodes = graph.nodes
         return self._given(made)
 
-    @_asked
+    @asked
     def cuGraphDestroy(self, hGraph: Any) -> None:
         self._known.discard(self._check(hGraph, Graph))
 
-    @_asked
+    @asked
     def cuGraphExecDestroy(self, hGraphExec: Any) -> None:
         self._known.discard(self._check(hGraphExec, Graph))
 
-    @_asked
+    @asked
     def cuGraphUpload(self, hGraphExec: Any, hStream: Any) -> None:
         self._check(hGraphExec, Graph)
         self._add(hStream, lambda: None)
 
-    @_asked
+    @asked
     def cuGraphLaunch(self, hGraphExec: Any, hStream: Any) -> None:
         graph = self._check(hGraphExec, Graph)
         self.launched.append("graph")
         self._add(hStream, graph.run)
-
-    # --- what stands behind them -----------------------------------------------------------
-
-    def live(self, kind: type) -> int:
-        """Handles of a kind that are not gone."""
-        return sum(isinstance(one, kind) for one in self._known)
-
-    @property
-    def allocated(self) -> int:
-        """Blocks of memory that are not gone."""
-        return len(self._memory)
-
-    def _given(self, made: Any) -> Any:
-        self._known.add(made)
-        return made
-
-    def _check(self, handle: Any, kind: type) -> Any:
-        if handle not in self._known or not isinstance(handle, kind):
-            raise _Refused(R.CUDA_ERROR_INVALID_HANDLE)
-        return handle
-
-    def _function(self, handle: Any) -> Any:
-        function = self._check(handle, _Function)
-        self._check(function.module, _Module)
-        return function
-
-    def _waitable(self, handle: Any) -> Any:
-        event = self._check(handle, Event)
-        if event.captured is not None:
-            raise _Refused(R.CUDA_ERROR_CAPTURED_EVENT)
-        return event
-
-    def _mapped(self, block: Any) -> int:
-        address = self._next
-        self._next += -(-(block.nbytes + _HEADROOM) // 512) * 512
-        self._memory[address] = block
-        return address
-
-    def _at(self, address: int, size: int | None = None) -> Any:
-        for start, block in self._memory.items():
-            offset = address - start
-            if 0 <= offset < block.nbytes and (size is None or offset + size <= block.nbytes):
-                return block[offset:] if size is None else block[offset : offset + size]
-        raise _Refused(R.CUDA_ERROR_INVALID_VALUE)
-
-    def _is_pinned(self, address: int, size: int) -> bool:
-        return any(
-            start <= address and address + size <= start + len(block)
-            for start, (block, _) in self._pinned.items()
-        )
-
-    def _add(self, handle: Any, run: Callable[[], None]) -> Node | None:
-        node: Node | None = self._check(handle, Stream).add(run)
-        return node
-
-    def _run(self, function: Any, blocks: tuple[int, int, int], threads: int, bits: Any) -> None:
-        try:
-            given = [
-                _words(self._at(value)) if size == 8 else value
-                for value, size in zip(bits, function.sizes, strict=True)
-            ]
-        except _Refused:
-            self.broken = R.CUDA_ERROR_ILLEGAL_ADDRESS
-            return
-        try:
-            done = run_kernel(self._bodies, function.name, blocks, threads, given)
-        except IndexError:
-            self.broken = R.CUDA_ERROR_ILLEGAL_ADDRESS
-            return
-        self._machine.now_s += 1e-6 * done
-
-    def _run_until(self, node: Node) -> None:
-        while not node.done:
-            assert self._machine.step(), "it waits for something that will never come"
-
-    def _run_all(self) -> None:
-        while self._machine.step():
-            pass
-
-
-def _words(block: Any) -> Any:
-    """As much of it as can be seen as words."""
-    return block[: len(block) // 4 * 4]
 
 
 def _host(address: int, size: int) -> Any:

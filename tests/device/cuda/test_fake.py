@@ -166,7 +166,7 @@ class _Asking(FakeCuda):
             return getattr(self.real, type(given).__name__)(int(given))
         if isinstance(given, list):
             return [self._theirs(name, one) for one in given]
-        handles = {"_Module": "CUmodule", "_Function": "CUfunction", "object": "CUcontext"}
+        handles = {"Module": "CUmodule", "Function": "CUfunction", "object": "CUcontext"}
         if type(given).__name__ in handles:
             return getattr(self.real, handles[type(given).__name__])(0)
         return given

@@ -2,8 +2,8 @@
 
 Every component has one interpreter that holds all bundles of its tasks. If it dies, or is ended
 because a kernel hangs, whatever was in flight fails, and it is started and loaded again; other
-components notice nothing. It stays one file of some 400 lines, because starting, hearing and
-ending an interpreter change one state, and none is right without the others.
+components notice nothing. Starting, hearing and ending an interpreter stand together, since they
+change one state, and none is right without the others.
 """
 
 import itertools
@@ -12,7 +12,6 @@ import os
 import queue
 import selectors
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from cotenant.core.errors import CotenantError, DeviceError, LaneLost, ModelErro
 from cotenant.core.hardware import Capability, Component, allowed_cores
 from cotenant.core.model import Signature, TensorSpec
 from cotenant.core.request import Request
-from cotenant.core.task import Periodic, Task
-from cotenant.device.arena import Arena, Place
+from cotenant.core.task import Task
 from cotenant.device.base import (
     Allowance,
     Completed,
@@ -32,7 +30,6 @@ from cotenant.device.base import (
     Loaded,
     LoadFailed,
 )
-from cotenant.device.batch import divided
 from cotenant.device.bundle import read_bundle
 from cotenant.device.contents import is_bundle
 from cotenant.device.cpu.apart import Apart
@@ -41,16 +38,16 @@ from cotenant.device.cpu.scheduling import Rung, release_children
 from cotenant.device.elastic.find import device_of, find_devices
 from cotenant.device.elastic.kind import Kind
 from cotenant.device.elastic.rule import as_values
+from cotenant.device.elastic.site import Site, Tenancy
 from cotenant.device.sharing import Sharing
 
 _log = logging.getLogger("cotenant")
 
-_PAUSES = 4096
-"""How many of the last pauses are kept for whoever asks."""
 _HANGS = 2
 """After so many kernels that hung, with no answer in between, a task is not loaded again."""
 _BACKOFF_S = (0.0, 0.1, 0.5, 2.0, 10.0)
 """Pause before a restart, by how often the interpreter has died without a single answer."""
+_DIED = "died"
 
 
 class ElasticDevice:
@@ -78,7 +75,7 @@ class ElasticDevice:
         isolated = isolation is Isolation.CLASSES
         self._open = {"rule": as_values(rule), "rung": rung, "isolated": isolated}
         self._sites = {
-            name: _Site(
+            name: Site(
                 Component(
                     name,
                     kind.name,
@@ -90,11 +87,11 @@ class ElasticDevice:
             )
             for name, number in numbers.items()
         }
-        self._tenancies: dict[str, _Tenancy] = {}
-        self._seats: dict[int, _Tenancy] = {}
+        self._tenancies: dict[str, Tenancy] = {}
+        self._seats: dict[int, Tenancy] = {}
         """Tenancies by the number of their last load."""
         self._numbers = itertools.count(1)
-        self._started: queue.SimpleQueue[tuple[_Site, Apart | CotenantError]] = queue.SimpleQueue()
+        self._started: queue.SimpleQueue[tuple[Site, Apart | CotenantError]] = queue.SimpleQueue()
         self._events: list[Event] = []
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = selectors.EpollSelector()
@@ -130,7 +127,7 @@ class ElasticDevice:
 
     def load(self, task: Task, component: str) -> None:
         site = self._sites[component]
-        tenancy = self._tenancies[task.name] = _Tenancy(task, site)
+        tenancy = self._tenancies[task.name] = Tenancy(task, site)
         refusal = _refusal(self._kind, task)
         if refusal is not None:
             self._say(LoadFailed(task.name, refusal))
@@ -191,11 +188,11 @@ class ElasticDevice:
 
     # --- starting --------------------------------------------------------------------------
 
-    def _start(self, site: "_Site") -> None:
+    def _start(self, site: Site) -> None:
         site.starting = True
         threading.Thread(target=self._start_apart, args=(site, site.deaths), daemon=True).start()
 
-    def _start_apart(self, site: "_Site", deaths: int) -> None:
+    def _start_apart(self, site: Site, deaths: int) -> None:
         if self._closing.wait(_BACKOFF_S[min(deaths, len(_BACKOFF_S) - 1)]):
             return
         release_children(self._cores)
@@ -222,12 +219,12 @@ class ElasticDevice:
                 self._selector.register(apart.channel, selectors.EVENT_READ, site)
                 apart.send({"open": {**self._open, "device": site.number}})
 
-    def _seat(self, tenancy: "_Tenancy", apart: Apart) -> None:
+    def _seat(self, tenancy: Tenancy, apart: Apart) -> None:
         self._seats.pop(tenancy.seat, None)
         tenancy.load(apart, next(self._numbers))
         self._seats[tenancy.seat] = tenancy
 
-    def _give_up(self, site: "_Site", error: CotenantError) -> None:
+    def _give_up(self, site: Site, error: CotenantError) -> None:
         self._drop(site)
         for task in site.tenancies:
             self._say(LoadFailed(task, error))
@@ -238,7 +235,7 @@ class ElasticDevice:
 
     # --- hearing ---------------------------------------------------------------------------
 
-    def _hear(self, site: "_Site", events: list[Event]) -> None:
+    def _hear(self, site: Site, events: list[Event]) -> None:
         while site.apart is not None:
             try:
                 message = site.apart.receive()
@@ -287,7 +284,7 @@ class ElasticDevice:
         else:
             events.append(Failed(task, failure(message, task), lane_lost=False))
 
-    def _end_hung(self, site: "_Site", hung: dict[str, Any], events: list[Event]) -> None:
+    def _end_hung(self, site: Site, hung: dict[str, Any], events: list[Event]) -> None:
         task, kernel = hung["task"], hung["kernel"]
         culprit = site.tenancies.get(task)
         what = f"kernel {kernel!r} of task {task!r} did not end in {hung['after_s']:.1f} s"
@@ -302,7 +299,7 @@ class ElasticDevice:
             )
             events.append(LoadFailed(task, error))
 
-    def _mourn(self, site: "_Site", events: list[Event], what: str) -> None:
+    def _mourn(self, site: Site, events: list[Event], what: str) -> None:
         self._drop(site)
         name = site.component.name
         for task, tenancy in list(site.tenancies.items()):
@@ -323,69 +320,12 @@ class ElasticDevice:
         if site.tenancies:
             self._start(site)
 
-    def _drop(self, site: "_Site") -> None:
+    def _drop(self, site: Site) -> None:
         site.opened = False
         if site.apart is not None:
             self._selector.unregister(site.apart.channel)
             site.apart.close()
             site.apart = None
-
-
-_DIED = "died"
-
-
-class _Site:
-    """One component and the interpreter that holds it now."""
-
-    def __init__(self, component: Component, number: int) -> None:
-        self.component = component
-        self.number = number
-        self.allowance = Allowance(component.width, 1.0)
-        self.tenancies: dict[str, _Tenancy] = {}
-        """Those to load again after a restart."""
-        self.pauses_s: deque[float] = deque(maxlen=_PAUSES)
-        self.apart: Apart | None = None
-        self.starting = False
-        self.opened = False
-        self.deaths = 0
-
-
-class _Tenancy:
-    """One task's place on a component, whichever interpreter serves it now."""
-
-    def __init__(self, task: Task, site: _Site) -> None:
-        self.task = task
-        self.site = site
-        self.arena: Arena | None = None
-        self.requests: tuple[Request, ...] = ()
-        self.loaded = False
-        self.restarts = 0
-        self.hangs = 0
-        self.seat = 0
-        """Number of its last load; they start from 1."""
-
-    def load(self, apart: Apart, seat: int) -> None:
-        """In new memory: what is left of an interpreter that died must not write into it."""
-        self.close()
-        self.seat, self.arena = seat, Arena.create()
-        arrivals = self.task.arrivals
-        order = {
-            "seat": seat,
-            "task": self.task.name,
-            "bundle": str(Path(self.task.model).expanduser()),
-            "critical": self.task.critical,
-            "period_s": 1.0 / arrivals.rate_rps if isinstance(arrivals, Periodic) else None,
-        }
-        apart.send({"load": order}, [self.arena.fd])
-
-    def outputs(self, places: Sequence[Place]) -> list[Any]:
-        """Of each request of the launch in flight."""
-        return [] if self.arena is None else divided(self.arena.read(places), self.requests)
-
-    def close(self) -> None:
-        if self.arena is not None:
-            self.arena.close()
-            self.arena = None
 
 
 def _refusal(kind: Kind, task: Task) -> CotenantError | None:

@@ -25,9 +25,8 @@ class Http2Server:
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Open the port (0: any free one) and return its number; raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self, loop), host, port, ssl=tls, backlog=1024
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self), host, port, ssl=tls, backlog=1024
         )
         self._on_tick()
         return int(self._server.sockets[0].getsockname()[1])
