@@ -5,25 +5,32 @@ itself, so that its source stands alone and can be kept. What TVM would run on t
 launches with their arguments, is read here.
 """
 
+import logging
 import math
 from typing import Any
 
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import tirx
+from tvm import s_tir, tirx
+from tvm.error import InternalError
 from tvm.ir.instrument import pass_instrument
 from tvm.s_tir import dlight
 
+from cotenant.compiler.occupancy import limits_of
 from cotenant.compiler.program import Kernel, Target
 from cotenant.compiler.source import Language
 from cotenant.compiler.unit import Call, Unit
 from cotenant.core.errors import ModelError
 
+_log = logging.getLogger("cotenant")
+
 RECIPE = 2
 """Raised when the same function comes to be built in another way."""
 
 _AXES = ("x", "y", "z")
+_STATIC_SHARED_BYTES = 48 << 10
+"""More than that CUDA gives only to a kernel that asks for it at its launch."""
 
 
 def tvm_target(target: Target) -> Any:
@@ -67,7 +74,12 @@ def build_unit(name: str, function: Any, target: Target) -> Unit:
         ModelError: no rule fits, or the host would have to do more than launch kernels.
     """
     for rule in _RULES:
-        unit = build_by_rule(name, function, target, rule)
+        try:
+            unit = build_by_rule(name, function, target, rule)
+        except InternalError as error:
+            raise ModelError(
+                f"kernel {name!r} does not build: TVM: {error}; serve the model on the CPU"
+            ) from error
         if unit is not None:
             return unit
     raise ModelError(f"no schedule fits kernel {name!r}; serve the model on the CPU")
@@ -83,12 +95,25 @@ def build_by_rule(name: str, function: Any, target: Target, rule: Any) -> Unit |
     module = tvm.IRModule({name: function.with_attr("global_symbol", name)})
     watch = _Watch()
     with device:
-        module = dlight.ApplyDefaultSchedule(rule)(module)
+        try:
+            module = dlight.ApplyDefaultSchedule(rule)(module)
+        except (s_tir.ScheduleError, AssertionError):
+            # A step's preconditions fail; those that are the rule's own, dlight asserts.
+            return None
+        except Exception as error:
+            if not type(rule).__module__.startswith("tvm."):
+                raise  # a rule of ours
+            what = f"{type(rule).__name__}: {type(error).__name__}: {error}"
+            _log.warning("kernel %r: a rule of TVM fails, and the next is taken: %s", name, what)
+            return None
         if "tirx.is_scheduled" not in module[name].attrs:
             return None
         with tvm.transform.PassContext(instruments=[watch]):
             built = tirx.build(module, target=device.with_host(tvm.target.Target("c")))
     if _reads_of_other_threads(watch.simple[name]):
+        return None
+    most_bytes = min(_STATIC_SHARED_BYTES, limits_of(target.architecture).block_shared_bytes)
+    if any(_shared_bytes(one) > most_bytes for one in watch.split.functions.values()):
         return None
     inspect = tvm_ffi.get_global_func("ffi.ModuleInspectSource")
     format_ = "cuda" if target.language is Language.CUDA else ""
@@ -128,6 +153,22 @@ def _reads_of_other_threads(function: Any) -> bool:
         body, (tirx.BufferStore, lambda one: look(one.buffer, one.indices)), order="post"
     )
     return any(found)
+
+
+def _shared_bytes(function: Any) -> int:
+    """Of the memory that the threads of a block share.
+
+    `GeneralReduction` takes all that it sums up into one block where what follows cannot be
+    inlined, however much that is.
+    """
+    found: list[int] = []
+
+    def look(statement: Any) -> None:
+        if statement.buffer.scope() == "shared":
+            found.append(_bytes(statement.buffer.ty))
+
+    tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, look), order="post")
+    return sum(found)
 
 
 def _host(name: str, function: Any, source: str) -> Unit:

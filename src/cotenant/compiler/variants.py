@@ -142,12 +142,12 @@ def build_variants(
 def _built(name: str, function: Any, target: Target, rule: Any) -> Unit:
     """The schedule's unit, or `_NONE` if it does not fit the function.
 
-    What does not fit shows in a step of the schedule whose preconditions fail, or in a host that
-    would have to do more than launch kernels. Whatever else is raised is a fault, and goes on.
+    One whose host would have to do more than launch kernels does not, either. Whatever else is
+    raised is a fault, and goes on.
     """
     try:
         return build_by_rule(name, function, target, rule) or _NONE
-    except (s_tir.ScheduleError, ModelError):
+    except ModelError:
         return _NONE
 
 
