@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -40,6 +41,8 @@ def test_free_axes_are_bound() -> None:
     assert bind_inputs(model_of("n", 4), {}, 3)[0].shape == (3, 4)
     assert bind_inputs(model_of("n", "t", 4), {"x": (2, 7, 4)}, 1)[0].shape == (2, 7, 4)
     assert bind_inputs(model_of(2, 4), {}, 9)[0].shape == (2, 4)
+    assert bind_inputs(model_of(-1, 4), {}, 3)[0].shape == (3, 4), "some exporters write -1"
+    assert bind_inputs(model_of(-1, -1), {"x": (2, 7)}, 1)[0].shape == (2, 7)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,84 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "Det (node 'volume')" in done.output
     assert not (tmp_path / "out").exists()
+
+
+@needs_tvm
+def test_what_the_front_end_stumbles_over_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbling(*given: Any, **about: Any) -> Any:
+        raise ValueError("Node n cannot handle ShapeExpr inputs.")
+
+    monkeypatch.setattr("cotenant.compiler.lower.from_onnx", stumbling)
+    arguments = [str(scale_model(tmp_path)), "-o", str(tmp_path / "bundle")]
+    done = CliRunner().invoke(compile_command, arguments)
+    assert done.exit_code == 1
+    assert "scale.onnx': ValueError: Node n cannot handle ShapeExpr inputs" in done.output
+    assert "serve it on the CPU" in done.output
+
+
+def branch(kind: str) -> onnx.GraphProto:
+    made = helper.make_node(kind, ["x"], ["o"])
+    return helper.make_graph(
+        [made], kind, [], [helper.make_tensor_value_info("o", TensorProto.FLOAT, ["n", 4])]
+    )
+
+
+@needs_tvm
+@pytest.mark.parametrize(
+    ("nodes", "why"),
+    [
+        ([helper.make_node("NonZero", ["x"], ["y"])], "did not become a kernel"),
+        (
+            [
+                helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+                helper.make_node("Cast", ["most"], ["is"], to=TensorProto.BOOL),
+                helper.make_node(
+                    "If", ["is"], ["y"], then_branch=branch("Relu"), else_branch=branch("Neg")
+                ),
+            ],
+            "'If'",
+        ),
+    ],
+)
+def test_what_hangs_on_values_is_refused(
+    nodes: list[onnx.NodeProto], why: str, tmp_path: Path
+) -> None:
+    model = model_of("n", 4)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    if nodes[-1].op_type == "NonZero":
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, tmp_path / "m.onnx")
+    arguments = [str(tmp_path / "m.onnx"), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(compile_command, arguments)
+    assert done.exit_code == 1
+    assert why in done.output
+    assert "serve the model on the CPU" in done.output
+
+
+@needs_tvm
+def test_lengths_that_are_computed_in_the_graph(tmp_path: Path) -> None:
+    model = model_of("n", "t", 4)
+    del model.graph.node[:]
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", ["x"], ["s"]),
+            helper.make_node("Identity", ["s"], ["same"]),
+            helper.make_node("ReduceProd", ["same"], ["all"]),
+            helper.make_node("Reshape", ["x", "all"], ["flat"]),
+            helper.make_node("Relu", ["flat"], ["y"]),
+        ]
+    )
+    del model.graph.output[0].type.tensor_type.shape.dim[1:]
+    onnx.save(model, tmp_path / "flat.onnx")
+    arguments = [str(tmp_path / "flat.onnx"), "-o", str(tmp_path / "out"), "--shape", "x=2x7x4"]
+    done = CliRunner().invoke(compile_command, arguments)
+    assert done.exit_code == 0, done.output
+    assert [one.shape for one in read_bundle(tmp_path / "out", "opencl").manifest.outputs] == [
+        (56,)
+    ]
 
 
 @needs_tvm

@@ -1,13 +1,15 @@
 """A model and what its caller says of shapes go in; inputs without a free axis come out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from onnx import AttributeProto, GraphProto, ModelProto, ValueInfoProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, ValueInfoProto, helper, shape_inference
 
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
 
 Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+"""Of values, by name; an axis whose length is not known is 0."""
 
 
 def bind_inputs(
@@ -27,6 +29,25 @@ def bind_inputs(
             f"{', '.join(repr(value.name) for value in inputs)}"
         )
     return tuple(_bound(value, shapes.get(value.name), batch) for value in inputs)
+
+
+def known_shapes(model: ModelProto, inputs: Sequence[TensorSpec]) -> Shapes:
+    """What is known of a graph's values once its inputs have these shapes."""
+    bound = ModelProto()
+    bound.CopyFrom(model)
+    del bound.graph.value_info[:]  # what is noted there may have axes that are bound by now
+    fixed = {spec.name: spec.shape for spec in inputs}
+    for value in bound.graph.input:
+        axes = value.type.tensor_type.shape.dim
+        for axis, length in zip(axes, fixed.get(value.name, ()), strict=False):
+            axis.dim_value = length or 0
+    inferred = shape_inference.infer_shapes(bound, data_prop=True).graph
+    return {
+        value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+        for values in (inferred.value_info, inferred.input)
+        for value in values
+        if value.type.tensor_type.HasField("shape")
+    } | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
 
 
 def with_input_names(model: ModelProto, names: Mapping[str, str]) -> ModelProto:
@@ -51,8 +72,10 @@ def _rename_reads(graph: GraphProto, names: Mapping[str, str]) -> None:
 
 def _bound(value: ValueInfoProto, given: Shape | None, batch: int) -> TensorSpec:
     axes = value.type.tensor_type.shape.dim
-    shown = "x".join(axis.dim_param or str(axis.dim_value or "?") for axis in axes)
-    fixed = [axis.dim_value or None for axis in axes]
+    fixed = [axis.dim_value if axis.dim_value > 0 else None for axis in axes]  # some write -1
+    shown = "x".join(
+        str(length or axis.dim_param or "?") for axis, length in zip(axes, fixed, strict=True)
+    )
     if fixed and fixed[0] is None:
         fixed[0] = batch if given is None else None
     if given is not None:

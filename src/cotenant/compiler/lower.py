@@ -19,6 +19,7 @@ from tvm import relax, tirx
 from tvm.relax.frontend.onnx import from_onnx
 
 from cotenant.compiler.bind import Shape, bind_inputs, with_input_names
+from cotenant.compiler.fold import fold_shapes
 from cotenant.compiler.front import Report
 from cotenant.compiler.program import Array, Program, Step, Target, Variant
 from cotenant.compiler.schedule import RECIPE, build_unit, tvm_target
@@ -52,7 +53,7 @@ def lower(
     model = onnx.load(path)
     inputs = bind_inputs(model, shapes, batch)
     tell("reading the graph", 0, 1)
-    model = unroll(model, inputs)
+    model = unroll(fold_shapes(model, inputs), inputs)
     with tvm_target(target):
         module = _fused(model, inputs, path)
     functions = {
@@ -117,6 +118,12 @@ def _fused(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], path: Path) -
         )
     except tvm.error.OpNotImplemented as error:
         raise ModelError(_unknown_operators(model, path, str(error))) from error
+    except Exception as error:  # what it did not expect of a graph, it may raise anything about
+        raise ModelError(
+            f"the compiler's front end cannot read {str(path)!r}: "
+            f"{type(error).__name__}: {str(error).strip()}; export the model in another way, or "
+            "serve it on the CPU"
+        ) from error
     passes = (
         relax.transform.DecomposeOpsForInference(),
         relax.transform.LegalizeOps(),
@@ -191,6 +198,11 @@ class _Walk:
                 return self._value(expression.tuple_value)[expression.index]
             case tvm.ir.Call() if expression.op.name == "relax.call_tir":
                 return self._call(expression)
+            case relax.If():
+                raise ModelError(
+                    "a branch (operator 'If') is chosen while the model runs, which a bundle "
+                    "cannot express; serve the model on the CPU"
+                )
             case tvm.ir.Call():
                 raise ModelError(
                     f"operator {expression.op.name!r} did not become a kernel; "

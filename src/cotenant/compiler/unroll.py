@@ -6,13 +6,14 @@ for nothing; what the state gives is one product for each step. A step finds its
 index that is a tensor and no number in the graph, so that all steps share their kernels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+from cotenant.compiler.bind import Shapes, known_shapes
 from cotenant.compiler.cells import KINDS, Cell, State, Weights
 from cotenant.core.errors import ModelError
 from cotenant.core.model import TensorSpec
@@ -24,8 +25,6 @@ _ONNX = ("", "ai.onnx")
 _CONCAT_MAX = 32  # each part is an argument of a kernel, and devices limit those
 _ACTIVATIONS = ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")
 
-Shapes = Mapping[str, tuple[int, ...]]
-
 
 def unroll(model: ModelProto, inputs: Sequence[TensorSpec]) -> ModelProto:
     """The model without recurrent layers, for inputs of these shapes.
@@ -36,7 +35,7 @@ def unroll(model: ModelProto, inputs: Sequence[TensorSpec]) -> ModelProto:
     if not any(node.op_type in KINDS for node in model.graph.node):
         return model
     opset = max((one.version for one in model.opset_import if one.domain in _ONNX), default=1)
-    shapes = _shapes(model, inputs)
+    shapes = known_shapes(model, inputs)
     unrolled = ModelProto()
     unrolled.CopyFrom(model)
     del unrolled.graph.node[:]
@@ -47,23 +46,6 @@ def unroll(model: ModelProto, inputs: Sequence[TensorSpec]) -> ModelProto:
         else:
             unrolled.graph.node.append(node)
     return unrolled
-
-
-def _shapes(model: ModelProto, inputs: Sequence[TensorSpec]) -> Shapes:
-    bound = ModelProto()
-    bound.CopyFrom(model)
-    del bound.graph.value_info[:]  # what is noted there may have axes that are bound by now
-    fixed = {spec.name: spec.shape for spec in inputs}
-    for value in bound.graph.input:
-        axes = value.type.tensor_type.shape.dim
-        for axis, length in zip(axes, fixed.get(value.name, ()), strict=False):
-            axis.dim_value = length or 0
-    inferred = shape_inference.infer_shapes(bound, data_prop=True).graph
-    return {
-        value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
-        for values in (inferred.value_info, inferred.input)
-        for value in values
-    } | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
 
 
 class _GraphWriter:
