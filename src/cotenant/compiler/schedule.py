@@ -25,7 +25,7 @@ from cotenant.core.errors import ModelError
 
 _log = logging.getLogger("cotenant")
 
-RECIPE = 2
+RECIPE = 3
 """Raised when the same function comes to be built in another way."""
 
 _AXES = ("x", "y", "z")

@@ -31,7 +31,7 @@ from cotenant.core.errors import ModelError
 
 _log = logging.getLogger("cotenant")
 
-VARIANT_RECIPE = 1
+VARIANT_RECIPE = 2
 """Raised when a schedule of the same name comes to mean another one."""
 VARIANTS_MAX = 5
 _HEAVY_PART = 0.9
