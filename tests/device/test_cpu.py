@@ -159,8 +159,9 @@ def test_best_effort_threads_obey_the_allowance(device, tmp_path):
     load(device, slow_model(tmp_path), "ocr")
     load(device, scale_model(tmp_path), "det", criticality="critical")
     untouched = _affinities(device.lanes()["det"][0])
-    device.limit("cpu", Allowance(1, 1.0))
     pid = device.lanes()["ocr"][0]
+    at_home = _affinities(pid)
+    device.limit("cpu", Allowance(1, 1.0))
     assert {len(cores) for cores in _affinities(pid)} == {1}
     assert _affinities(device.lanes()["det"][0]) == untouched
     device.limit("cpu", Allowance(1, 0.05))
@@ -171,7 +172,23 @@ def test_best_effort_threads_obey_the_allowance(device, tmp_path):
             break
     assert "T" in states  # stopped, for a part of the time
     device.limit("cpu", Allowance(2, 1.0))
-    assert {len(cores) for cores in _affinities(pid)} == {2}
+    assert _affinities(pid) == at_home
+
+
+def test_every_full_width_lane_has_a_core_for_each_thread(device, tmp_path):
+    model = slow_model(tmp_path)
+    load(device, model, "det", criticality="critical")
+    load(device, model, "ocr")
+    load(device, model, "tags")
+    load(device, model, "narrow", width=1)
+    first = {name: os.sched_getaffinity(pid) for name, (pid, _) in device.lanes().items()}
+    assert first["det"] == {0}  # with the front
+    assert first["ocr"] == {1}
+    assert first["tags"] == {0}  # two that run together do not begin on the same one
+    for name in ("det", "ocr", "tags"):
+        working = [cores for cores in _affinities(device.lanes()[name][0]) if len(cores) == 1]
+        assert set.union(*working) == {0, 1}
+    assert set().union(*_affinities(device.lanes()["narrow"][0])) == {0, 1}
     done = run(device, request("ocr", x=np.ones((1, 1000), np.float32)))
     assert isinstance(done, Completed)
 

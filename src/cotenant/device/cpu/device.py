@@ -8,6 +8,7 @@ import os
 import queue
 import selectors
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -99,7 +100,7 @@ class CpuDevice:
         return {}
 
     def load(self, task: Task, component: str) -> None:
-        tenancy = _Tenancy(task, self._components[component])
+        tenancy = _Tenancy(task, self._components[component], self._first_core(task, component))
         self._tenancies[task.name] = tenancy
         self._start(tenancy)
 
@@ -176,8 +177,25 @@ class CpuDevice:
                 if isinstance(lane, Lane):
                     lane.close()
 
+    def _first_core(self, task: Task, component: str) -> int:
+        """Where the lane's first thread goes, which also does what cannot be shared out.
+
+        Critical lanes take turns, and begin where the front hands them their requests; those of
+        best-effort lanes, which run together, are spread from the other end.
+        """
+        if task.critical:
+            return 0
+        taken = Counter(
+            one.first_core
+            for one in self._tenancies.values()
+            if one.component.name == component and not one.task.critical
+        )
+        cores = range(len(self._components[component].cores))
+        return min(reversed(cores), key=taken.__getitem__)
+
     def _role(self, tenancy: "_Tenancy") -> Role:
         task, cores = tenancy.task, tenancy.component.cores
+        cores = cores[tenancy.first_core :] + cores[: tenancy.first_core]
         kind = "ordinary" if self._isolation is Isolation.NONE else task.criticality.value
         untouched = self._spinning is Spinning.ALWAYS and task.width is None
         return Role(
@@ -282,9 +300,11 @@ class CpuDevice:
 class _Tenancy:
     """One task's place on this device, whichever lane serves it now."""
 
-    def __init__(self, task: Task, component: Component) -> None:
+    def __init__(self, task: Task, component: Component, first_core: int) -> None:
         self.task = task
         self.component = component
+        self.first_core = first_core
+        """Index among the component's cores."""
         self.files: ModelFiles | None = None
         self.lane: Lane | None = None
         self.requests: tuple[Request, ...] = ()

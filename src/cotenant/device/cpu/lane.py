@@ -40,6 +40,8 @@ class Lane:
         self.role = role
         self._arena = Arena.create()
         self._places: list[Place] = []
+        self._homes: dict[int, set[int]] = {}
+        """The cores that each thread of the interpreter was started on."""
         self._apart = Apart(
             "cotenant.device.cpu.start",
             str(self._arena.fd),
@@ -88,10 +90,15 @@ class Lane:
         self._apart.signal(number)
 
     def confine(self, cores: Sequence[int]) -> None:
-        """Move all threads of the interpreter to these cores."""
+        """Keep all threads of the interpreter on these cores.
+
+        A thread that has a core of its own stays there, or comes back to it, when that is one.
+        """
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for thread in os.listdir(f"/proc/{self.pid}/task"):
-                os.sched_setaffinity(int(thread), cores)
+            for name in os.listdir(f"/proc/{self.pid}/task"):
+                thread = int(name)
+                home = self._homes.setdefault(thread, os.sched_getaffinity(thread))
+                os.sched_setaffinity(thread, home.intersection(cores) or cores)
 
     def close(self) -> None:
         """End the interpreter, whatever it is doing, and let go of the shared memory."""
