@@ -57,3 +57,9 @@ def test_a_profile_without_a_front_gets_none():
     after = anchored(profile(), WORKLOAD, subject_of, {"t": Speed(1.5, 1.5)})
     assert after.alone[0].front_s is None
     assert after.alone[0].warm_front_s is None
+
+
+@given(SLOWER, SLOWER)
+def test_what_is_believed_lies_half_way_to_what_was_seen(calm, warm):
+    believed = Speed(calm, warm).believed
+    assert (believed.calm**2, believed.warm**2) == pytest.approx((calm, warm))

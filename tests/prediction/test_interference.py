@@ -69,7 +69,7 @@ def test_company_is_compared_with_a_component_that_has_run_another_model(busy, w
         for one in made_up({"m": 0.01, "n": 0.01}).alone
         for kind in ({"criticality": "critical"}, {"criticality": "best-effort"})
     ]
-    woken = 1.0 - awake(0.0, own=False) * (1.0 - warm)
+    woken = 1.0 - awake(0.0, False, made_up({"m": 0.01}).cooling_s) * (1.0 - warm)
     shared = 1.0 + busy if own == "best-effort" else 1.0
     measured = pair(own, "best-effort", woken * shared, busy)
     assert excess(measured, alone=cold) == pytest.approx(0.0)

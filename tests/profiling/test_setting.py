@@ -31,7 +31,7 @@ def visits(rng, own_s, lost_s=LOST_S):
 
 def settings(rng, lost_s=LOST_S):
     own, others = loaded("bulk", "best-effort"), [loaded(name, "critical") for name in "abc"]
-    alone, warm = Setting([own], own.guests), Setting([own], [own.guests[0]._replace(rests=False)])
+    alone, warm = Setting([own], own.guests), Setting([own], [own.guests[0]._replace(pause_s=0.0)])
     for setting, time_s in ((alone, 0.006), (warm, 0.005)):
         for _ in range(6):
             calm_s = np.full(20, time_s)

@@ -203,7 +203,8 @@ class PredictionRun:
             self._say(workload, "waiting, the machine is much slower than when it was profiled")
             time.sleep(self._windows.patience_s)
         self._sink.write([_anchor(workload, now)])
-        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, now))
+        believed = {task: speed.believed for task, speed in now.items()}
+        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, believed))
         ready.append(one)
         self._say(workload, "predicting")
         for predictor in self._predictors.values():

@@ -32,6 +32,8 @@ class DeviceView(NamedTuple):
     """Multiprocessors, or compute units."""
     unit_threads: int
     """Threads that one of them holds at a time."""
+    unit_blocks: int | None = None
+    """Blocks that one of them holds at a time, however small; `None` where only threads count."""
 
 
 class KernelView(NamedTuple):

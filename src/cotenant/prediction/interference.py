@@ -34,5 +34,5 @@ def excess_of(pair: Beside, profile: Profile) -> float:
     explained = 1.0 + pair.busy if alike else 1.0
     warm = profile.warm_of(pair.subject)
     company = pair.slowdown if pair.over_warm is None else pair.over_warm * warm
-    woken = 1.0 - awake(0.0, own=False) * (1.0 - warm)
+    woken = 1.0 - awake(0.0, False, profile.cooling_s) * (1.0 - warm)
     return max(_LEAST, (company / woken / explained - 1.0) / pair.busy)

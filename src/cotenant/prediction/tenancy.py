@@ -77,6 +77,8 @@ class Mix(NamedTuple):
     """Slowdown less one of the first, for each unit of time that the second one runs."""
     notes: tuple[str, ...]
     """What was not measured and therefore taken as absent."""
+    cooling_s: float
+    """How fast what ran last on a component is forgotten."""
 
 
 def mix_of(
@@ -102,11 +104,12 @@ def mix_of(
                     interruption_s=profile.interruption_of(subjects[task.name]),
                 )
                 for task in workload.tasks
-            ]
+            ],
+            profile.cooling_s,
         )
     )
     if not overlapping:
-        return Mix(calm, calm, {}, ())
+        return Mix(calm, calm, {}, (), profile.cooling_s)
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
     known: dict[tuple[Subject, Subject], float | None] = {}
@@ -130,7 +133,7 @@ def mix_of(
                 )
             else:
                 excess[one.task.name, other.task.name] = cost
-    return Mix(_inflated(calm, excess), calm, excess, tuple(notes))
+    return Mix(_inflated(calm, excess), calm, excess, tuple(notes), profile.cooling_s)
 
 
 def service_law(measured: ServiceTime) -> Service:
@@ -155,15 +158,18 @@ def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Ten
     return Tenancy(task, component, rate_rps, alone, 1.0, service_law(alone[0].service))
 
 
-def _warmed(mix: Sequence[Tenancy]) -> Sequence[Tenancy]:
+def _warmed(mix: Sequence[Tenancy], cooling_s: float) -> Sequence[Tenancy]:
     """With the service times after the rests of the mix, which depend on them in turn."""
     current = mix
     for _ in range(_ROUNDS):
-        current = [_after_rests(one, current, calm) for one, calm in zip(current, mix, strict=True)]
+        current = [
+            _after_rests(one, current, calm, cooling_s)
+            for one, calm in zip(current, mix, strict=True)
+        ]
     return current
 
 
-def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy) -> Tenancy:
+def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy, cooling_s: float) -> Tenancy:
     here = [other for other in mix if other.component == one.component]
     left = max(0.0, 1.0 - sum(other.load for other in here))
     loops = sum(other.rate_rps is None for other in here)
@@ -175,7 +181,7 @@ def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy) -> Tenancy
         return Traffic(rate_rps, mean_s)
 
     others = [traffic(other) for other in here if other is not one]
-    awake = awake_on_average(traffic(one), others)
+    awake = awake_on_average(traffic(one), others, cooling_s)
     warm = 1.0 - awake * calm.alone[0].cold
     # The front is not spared anything: between two requests of a task others have passed it.
     return calm._replace(service=calm.service.scaled(warm), around_s=calm.alone[0].around_s)

@@ -194,7 +194,7 @@ def interference_of(mix: Mix, policy: str) -> Interference:
     lost_s = {one.task.name: one.interruption_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
-        (lambda task, last, rest_s: 1.0 - awake(rest_s, last == task) * cold[task])
+        (lambda task, last, rest_s: 1.0 - awake(rest_s, last == task, mix.cooling_s) * cold[task])
         if any(cold.values())
         else None,
         lost_s.__getitem__ if any(lost_s.values()) else None,

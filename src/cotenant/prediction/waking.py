@@ -8,31 +8,27 @@ back, a service that starts after a rest of t takes S (1 - a (1 - w)), where
 
 k = 1 after the model itself and the shared part of the warmth after any other: its cores are
 awake, the caches are not its own. So a = 1 back to back, a = 0 after a pause of g, and a little
-under 0 after a longer one. [D]
+under 0 after a longer one. c is measured with the profile (`profiling/cooling.py`); k of others was
+found on two cores of a virtual machine, over 6,000 requests that found it at rest. [D]
 """
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-COOLING_S = 0.012
-"""c: measured on two cores of a virtual machine, over 6,000 requests that found it at rest."""
+from cotenant.profiling.profile import PAUSE_S
+
 SHARED = 0.5
 """Of the warmth, what any other model leaves behind."""
-PAUSE_S = 0.05
-"""g: the pauses with which models are profiled alone."""
-
-_ASLEEP = math.exp(-PAUSE_S / COOLING_S)
 
 
-def awake(rest_s: float, own: bool) -> float:
+def awake(rest_s: float, own: bool, cooling_s: float) -> float:
     """The share a of the warmth that a service finds.
 
-    >>> awake(0.0, True), awake(PAUSE_S, True)
+    >>> awake(0.0, True, 0.012), awake(PAUSE_S, True, 0.012)
     (1.0, 0.0)
     """
-    left = math.exp(-rest_s / COOLING_S) * (1.0 if own else SHARED)
-    return (left - _ASLEEP) / (1.0 - _ASLEEP)
+    return _share(math.exp(-rest_s / cooling_s) * (1.0 if own else SHARED), cooling_s)
 
 
 class Traffic(NamedTuple):
@@ -42,7 +38,7 @@ class Traffic(NamedTuple):
     service_s: float
 
 
-def awake_on_average(own: Traffic, others: Sequence[Traffic]) -> float:
+def awake_on_average(own: Traffic, others: Sequence[Traffic], cooling_s: float) -> float:
     """The same over a long time, of Poisson arrivals that meet a component now and then idle.
 
     An arrival finds it busy with the probability of its load, else at rest for an exponential time
@@ -52,6 +48,11 @@ def awake_on_average(own: Traffic, others: Sequence[Traffic]) -> float:
     load = min(1.0, sum(one.rate_rps * one.service_s for one in (own, *others)))
     mine = own.rate_rps / rate_rps
     left = (mine + (1.0 - mine) * SHARED) * (
-        load + (1.0 - load) * rate_rps * COOLING_S / (1.0 + rate_rps * COOLING_S)
+        load + (1.0 - load) * rate_rps * cooling_s / (1.0 + rate_rps * cooling_s)
     )
-    return (left - _ASLEEP) / (1.0 - _ASLEEP)
+    return _share(left, cooling_s)
+
+
+def _share(left: float, cooling_s: float) -> float:
+    asleep = math.exp(-PAUSE_S / cooling_s)
+    return (left - asleep) / (1.0 - asleep)

@@ -17,11 +17,12 @@ from cotenant.core.errors import ModelError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.device.cpu.scheduling import Rung, best_rung
+from cotenant.profiling.cooling import BRIEF_S
 from cotenant.profiling.file import origin
 from cotenant.profiling.inputs import batches, draw_inputs
 from cotenant.profiling.memory import memory_bytes
-from cotenant.profiling.profile import Profile
-from cotenant.profiling.setting import Loaded, Setting, alone_of, beside_of
+from cotenant.profiling.profile import PAUSE_S, Profile
+from cotenant.profiling.setting import Loaded, Setting, alone_of, beside_of, cooling_of
 from cotenant.profiling.subject import component_width, subject_of
 from cotenant.profiling.visit import Guest, gap_alone_s, visit
 from cotenant.runtime.base import State
@@ -82,9 +83,13 @@ async def measure(
         ]
         settings = [Setting([one], [guest]) for one in loaded for guest in one.guests]
         settings += [
-            Setting([one], [one.guests[0]._replace(rests=False)])
+            Setting([one], [one.guests[0]._replace(pause_s=pause_s)])
             for one in loaded
-            if gap_alone_s(one.task) > 0.0
+            for pause_s, longer in (
+                (0.0, gap_alone_s(one.task) > 0.0),
+                (BRIEF_S, gap_alone_s(one.task) >= PAUSE_S),
+            )
+            if longer
         ]
         settings += [
             Setting(pair, [one.guests[0] for one in pair])
@@ -95,7 +100,8 @@ async def measure(
         await _visit_in_rounds(machine, settings, effort, rng, progress)
     finally:
         await machine.close()
-    here = origin()
+    here, known_s = origin(), cooling_of(settings)
+    cooling = {} if known_s is None else {"cooling_s": known_s}
     return Profile(
         policy=workload.policy,
         preemptive=best_rung() is not Rung.GATED,
@@ -103,6 +109,7 @@ async def measure(
         versions=dict(here.versions),
         alone=alone_of(settings, rng),
         beside=beside_of(settings),
+        **cooling,
     )
 
 

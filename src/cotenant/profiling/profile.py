@@ -16,6 +16,8 @@ from cotenant.core.task import Criticality, Noun, Task
 
 LEVELS = (0.0, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, 0.995, 1.0)
 """Where the distribution of a service time is written down; 0 and 1 are its ends."""
+PAUSE_S = 0.05
+"""Between two requests of a model that is measured alone, unless its arrivals come faster."""
 _ROUNDING = 1e-9
 _INTERRUPTION_MOST_S = 0.002
 """Even a large cache is filled again within so long; noise of a long service may look like more."""
@@ -154,6 +156,8 @@ class Profile(Noun):
     versions: dict[str, str]
     alone: tuple[Alone, ...] = Field(min_length=1)
     beside: tuple[Beside, ...] = ()
+    cooling_s: float = Field(0.012, gt=0, allow_inf_nan=False)
+    """How fast what ran last is forgotten; that of two cores of a virtual machine by default."""
 
     def service_of(self, subject: Subject, task: Task) -> tuple[Alone, ...]:
         """What is known of a task alone, by rising batch size, from 1.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cotenant.core.task import Criticality, Task
+from cotenant.profiling.cooling import BRIEF_S, Paused, cooling_s
 from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
 from cotenant.profiling.profile import Alone, Beside, ServiceTime, Subject, service_time
 from cotenant.profiling.visit import Guest, Stay
@@ -37,14 +38,13 @@ class Setting:
     @property
     def name(self) -> str:
         return " beside ".join(
-            f"{one.task.name} ({one.rows})" + ("" if one.rests else ", back to back")
-            for one in self.guests
+            f"{one.task.name} ({one.rows}){_rest(one.pause_s)}" for one in self.guests
         )
 
     @property
     def alone(self) -> bool:
         """One guest with pauses of its own: what all else is compared with."""
-        return len(self.guests) == 1 and self.guests[0].rests
+        return len(self.guests) == 1 and self.guests[0].pause_s is None
 
     def segment_rounds(self, segment: int) -> list[Times]:
         """Of the first guest."""
@@ -72,7 +72,7 @@ class Setting:
 def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
     """What each task showed alone; tasks that are the same subject share one entry."""
     found: dict[tuple[Subject, int], Alone] = {}
-    warm_s = _back_to_back_s(settings)
+    warm_s = _paused_s(settings, 0.0)
     for setting in settings:
         if not setting.alone:
             continue
@@ -96,13 +96,30 @@ def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alo
     return tuple(found.values())
 
 
-def _back_to_back_s(settings: Sequence[Setting]) -> dict[Subject, float]:
-    """Mean service time of those that were measured without pauses, too."""
+def cooling_of(settings: Sequence[Setting]) -> float | None:
+    """How fast the machine cools, by all that were measured after pauses of three lengths."""
+    usual_s, brief_s, warm_s = (_paused_s(settings, pause_s) for pause_s in (None, BRIEF_S, 0.0))
+    return cooling_s(
+        [
+            Paused(usual_s[subject], brief_s[subject], warm_s[subject])
+            for subject in usual_s.keys() & brief_s.keys() & warm_s.keys()
+        ]
+    )
+
+
+def _paused_s(settings: Sequence[Setting], pause_s: float | None) -> dict[Subject, float]:
+    """Mean service times of those that were measured alone, one row at a time, with this pause."""
     return {
         one.loaded[0].subject: median_of_means(one.rounds(0))
         for one in settings
-        if len(one.guests) == 1 and not one.guests[0].rests
+        if len(one.guests) == 1 and one.guests[0].pause_s == pause_s and one.guests[0].rows == 1
     }
+
+
+def _rest(pause_s: float | None) -> str:
+    if pause_s is None:
+        return ""
+    return f", after {1e3 * pause_s:g} ms" if pause_s else ", back to back"
 
 
 def _interruption_s(subject: Subject, settings: Sequence[Setting]) -> float:
@@ -135,7 +152,7 @@ def beside_of(settings: Sequence[Setting]) -> tuple[Beside, ...]:
         for one in settings
         if one.alone
     }
-    warm_s = _back_to_back_s(settings)
+    warm_s = _paused_s(settings, 0.0)
     found: dict[tuple[Subject, Subject], Beside] = {}
     for setting in settings:
         if len(setting.guests) < 2:

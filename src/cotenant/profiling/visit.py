@@ -17,11 +17,11 @@ from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Record
 from cotenant.core.request import Tensor
 from cotenant.core.task import Periodic, Poisson, Task
+from cotenant.profiling.profile import PAUSE_S
 from cotenant.runtime.live import LiveRuntime
 
 Times = npt.NDArray[np.float64]
 
-_LONGEST_GAP_S = 0.05
 _WARM_UP = 2
 """Requests at the start of a visit that do not count."""
 
@@ -32,8 +32,8 @@ class Guest(NamedTuple):
     task: Task
     rows: int
     inputs: Mapping[str, Tensor]
-    rests: bool = True
-    """It pauses between requests where its arrivals would; otherwise they come back to back."""
+    pause_s: float | None = None
+    """Between two requests, when nobody else is there; `None` for as its arrivals would."""
 
 
 class Stay(NamedTuple):
@@ -62,7 +62,7 @@ async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) ->
 
     async def drive(guest: Guest) -> list[tuple[Record, float]]:
         taken = []
-        gap_s = gap_alone_s(guest.task) if guest.rests else 0.0
+        gap_s = gap_alone_s(guest.task) if guest.pause_s is None else guest.pause_s
         while any(count > 0 for count in left.values()):
             sent_s = clock.now()
             answer = await machine.infer(guest.task.name, guest.inputs, rows=guest.rows)
@@ -117,7 +117,7 @@ def _segments_s(records: Sequence[Record]) -> Times:
 def gap_alone_s(task: Task) -> float:
     """Alone, best-effort work with arrivals of its own meets the cold caches that it will find."""
     if isinstance(task.arrivals, Periodic | Poisson):
-        return min(_LONGEST_GAP_S, 1.0 / task.arrivals.rate_rps)
+        return min(PAUSE_S, 1.0 / task.arrivals.rate_rps)
     return _gap_s(task)
 
 
@@ -125,5 +125,5 @@ def _gap_s(task: Task) -> float:
     if not task.critical:
         return 0.0
     if isinstance(task.arrivals, Periodic | Poisson):
-        return min(_LONGEST_GAP_S, 1.0 / task.arrivals.rate_rps)
-    return _LONGEST_GAP_S
+        return min(PAUSE_S, 1.0 / task.arrivals.rate_rps)
+    return PAUSE_S

@@ -63,6 +63,7 @@ class FakeCuda(State):
         return R.CUDA_SUCCESS, {
             "MULTIPROCESSOR_COUNT": self._units,
             "MAX_THREADS_PER_MULTIPROCESSOR": 1536,
+            "MAX_BLOCKS_PER_MULTIPROCESSOR": 16,
             "COMPUTE_CAPABILITY_MAJOR": self._sm // 10,
             "COMPUTE_CAPABILITY_MINOR": self._sm % 10,
         }[name]

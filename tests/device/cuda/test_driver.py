@@ -158,7 +158,7 @@ def test_what_cannot_be_recorded_is_launched_one_by_one(
 
 def board_on(place: Place) -> Board:
     clock = MonotonicClock()
-    view = DeviceView(place.width, place.device.unit_threads)
+    view = DeviceView(place.width, place.device.unit_threads, place.device.unit_blocks)
     return Board(Shared(view, PauseWord(place), NoWorkers(clock), True, clock))
 
 

@@ -7,7 +7,10 @@ from cotenant.device.sharing import Costs, DeviceView, KernelView, Moment
 _either = st.booleans()
 times_s = st.floats(1e-6, 1.0)
 devices = st.builds(
-    DeviceView, units=st.integers(1, 128), unit_threads=st.sampled_from([256, 1024, 1536, 2048])
+    DeviceView,
+    units=st.integers(1, 128),
+    unit_threads=st.sampled_from([256, 1024, 1536, 2048]),
+    unit_blocks=st.sampled_from([None, 1, 16, 32]),
 )
 tables = st.dictionaries(
     st.sampled_from([1, 2, 4, 8, 16, 32, 64, 108]), st.floats(-0.5, 2.0), min_size=1
@@ -29,6 +32,12 @@ def kernels(
         memory_bound=st.none() | _either,
         costs=costs,
     )
+
+
+def held_blocks(device: DeviceView, threads: int) -> int:
+    """Blocks of so many threads that one unit holds at a time."""
+    by_threads = device.unit_threads // threads
+    return by_threads if device.unit_blocks is None else min(device.unit_blocks, by_threads)
 
 
 @st.composite

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from cotenant.device.sharing import Form, KernelView, Moment, Sharing
 from cotenant.policy import POLICIES, policy_by_name
 from cotenant.policy.sharing.cotenant import CotenantSharing
+from cotenant.policy.sharing.room import wave_s
 from tests.policy.sharing.moments import (
     alone,
     beside_critical,
+    held_blocks,
     kernels,
     measured,
     modelled,
@@ -113,7 +115,7 @@ def test_shards_beside_critical_work_are_over_before_it(moment: Moment) -> None:
         alone_s, left_s = moment.kernel.alone_s, moment.critical_left_s
         assert alone_s is not None
         assert left_s is not None
-        resident = moment.device.unit_threads // moment.kernel.threads
+        resident = held_blocks(moment.device, moment.kernel.threads)
         waves = -(-moment.kernel.tiles // (moment.device.units * resident))
         turns = -(-shard.tiles // shard.width)
         assert turns * alone_s / waves <= left_s * (1.0 + 1e-9)
@@ -128,7 +130,7 @@ def test_padding_keeps_to_the_guard_to_the_units_left_and_to_epsilon(
     assert moment.critical is not None
     if shard is None:
         return
-    units, threads = moment.device
+    units, threads, blocks = moment.device
     critical, kernel = moment.critical, moment.kernel
     assert shard.width <= moment.width
     assert shard.width <= units - critical.tiles % units  # Miriam's first inequality
@@ -136,6 +138,7 @@ def test_padding_keeps_to_the_guard_to_the_units_left_and_to_epsilon(
     if shard.width > idle:  # some of it lies on units that the critical kernel uses
         assert {kernel.memory_bound, critical.memory_bound} == {True, False}
         assert kernel.threads + critical.threads <= threads
+        assert blocks != 1
         assert shard.width * kernel.threads / (units * threads) <= epsilon
     elif kernel.memory_bound is not False and critical.memory_bound is not False:
         assert shard.width / units <= epsilon
@@ -216,7 +219,7 @@ def test_right_ahead_of_an_arrival_only_what_is_over_by_then_is_started(
     if not kernel.elastic:
         assert kernel.alone_s <= gap_s
         return
-    resident = moment.device.unit_threads // kernel.threads
+    resident = held_blocks(moment.device, kernel.threads)
     waves = -(-kernel.tiles // (moment.device.units * resident))
     assert -(-shard.tiles // shard.width) * kernel.alone_s / waves <= gap_s * (1.0 + 1e-9)
 
@@ -243,7 +246,7 @@ def test_shards_that_cost_something_cost_no_more_than_critical_work_can_spare(
     moment: Moment, been_s: float, epsilon: float
 ) -> None:
     rule = CotenantSharing(epsilon=epsilon)
-    moment = moment._replace(critical_s=been_s, charged_s=0.0, critical_left_s=1.0)
+    moment = moment._replace(critical_s=been_s, charged_s=0.0)
     for _ in range(50):
         shard = rule.next_shard(moment)
         if shard is None:
@@ -252,6 +255,9 @@ def test_shards_that_cost_something_cost_no_more_than_critical_work_can_spare(
         assert shard.form is Form.STATIC
         if shard.charge_s == 0.0:
             break  # by table or model it costs nothing worth counting
+        tile_s = wave_s(moment.device, moment.kernel)
+        assert tile_s is not None
+        assert shard.charge_s <= max(tile_s, rule.shard_s)  # nothing can call it back
         moment = moment._replace(charged_s=moment.charged_s + shard.charge_s)
         assert moment.charged_s <= epsilon * been_s * (1.0 + 1e-9)
     assert rule.next_shard(moment._replace(critical_s=0.0, charged_s=0.0)) == CotenantSharing(
@@ -285,7 +291,7 @@ def test_orion_launches_only_what_fits_and_differs(moment: Moment) -> None:
     assert {kernel.memory_bound, critical.memory_bound} == {True, False}
 
     def units(threads: int, tiles: int) -> int:
-        return -(-tiles // (moment.device.unit_threads // threads))
+        return -(-tiles // held_blocks(moment.device, threads))
 
     assert (
         units(kernel.threads, kernel.tiles) + units(critical.threads, critical.tiles)

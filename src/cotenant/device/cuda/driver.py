@@ -45,13 +45,15 @@ class CudaAccelerator:
         self.here = Here(self.name, f"{_version(cuda)}; {_driver()}; sm_{self._sm}")
         self.width = about.units
         self.memory_bytes = about.memory_bytes
-        self.unit_threads = int(
-            cuda.call(
-                raw.cuDeviceGetAttribute,
+        threads, blocks = (
+            int(cuda.call(raw.cuDeviceGetAttribute, one, device))
+            for one in (
                 attribute.CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
-                device,
+                attribute.CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR,
             )
         )
+        self.unit_threads = threads
+        self.unit_blocks: int | None = blocks
         flags = raw.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
         cuda.release(raw.cuDevicePrimaryCtxSetFlags, device, int(flags))  # a wish
         cuda.use(cuda.call(raw.cuDevicePrimaryCtxRetain, device))

@@ -31,6 +31,8 @@ first come, first served each of them still has to wait for its turn to end.
 """
 _GLANCE_S = 0.001
 """How long to wait when the rule wants to, and nothing runs whose end could be waited for."""
+_LONG_S = 0.004
+"""A critical kernel that lasts longer is not waited for: it may have time to spare before."""
 
 
 class BestEffortSide:
@@ -156,9 +158,15 @@ class BestEffortSide:
 
     def _look_again(self) -> None:
         """Wait for the first end that may change the rule's mind."""
-        head = self._board.best_effort.head() or self._board.critical.head()
+        head = self._board.best_effort.head()
+        if head is not None:
+            head.launched.event.wait()
+            return
+        head = self._board.critical.head()
         if head is None:
             self._board.rest(_GLANCE_S)
+        elif head.launched.expected_s - (self._clock.now() - head.since_s) > _LONG_S:
+            self._board.rest(_LONG_S)
         else:
             head.launched.event.wait()
 

@@ -178,6 +178,8 @@ class Accelerator(Protocol):
     """Compute units or multiprocessors: as many physical blocks fill it at least once."""
     unit_threads: int
     """Threads that one of them holds at a time."""
+    unit_blocks: int | None
+    """Blocks that one of them holds at a time, however small; `None` where nobody knows."""
     memory_bytes: int
     alignment_bytes: int
     """Of the parts of a buffer."""

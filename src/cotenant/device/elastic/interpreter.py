@@ -100,7 +100,8 @@ class _Machine:
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         self._workers = workers
         word = PauseWord(place)
-        view = DeviceView(place.width, place.device.unit_threads)
+        device = place.device
+        view = DeviceView(place.width, device.unit_threads, device.unit_blocks)
         self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
         self._bandwidth: float | None = None

@@ -228,6 +228,8 @@ class OpenClAccelerator:
         self.memory_bytes = int(native.global_mem_size)
         self.alignment_bytes = int(native.mem_base_addr_align) // 8
         self.processor = bool(native.type & cl.device_type.CPU)
+        # A core runs the threads of one block in turn.
+        self.unit_blocks = 1 if self.processor else None
         self._ranks = "cl_khr_priority_hints" in native.extensions.split()
 
     def refusal(self, target: str) -> str | None:

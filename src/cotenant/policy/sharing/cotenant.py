@@ -24,13 +24,14 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
     w / U         on the same units, where both are bound by memory traffic or it is unknown: of
                   the bandwidth, which all units share, padding takes at most its share of them
     w S / (U L)   on units that it does use (w <= U - N_c mod U, S + S_c <= L: Miriam's
-                  inequalities), where one is bound by memory traffic and the other is not
+                  inequalities), where one is bound by memory traffic and the other is not, and
+                  a unit holds several blocks at a time, which that of a processor does not
 
 and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
-of its time: shards of any width within the guard's, each brief and over before the critical kernel,
-that together last no longer than that part of the time for which critical work has been there. None
-can delay it by more than it lasts, whatever they share. The model was made here; the guard narrows
-what it, or the table, gets wrong.
+of its time: shards of any width within the guard's, each a tile or `shard_s` long, that together
+last no longer than that part of the time for which critical work has been there. None can delay it
+by more than it lasts, whatever they share. The model was made here; the guard narrows what it, or
+the table, gets wrong.
 """
 
 import math
@@ -77,6 +78,7 @@ class CotenantSharing:
     """Part of its own time by which padding may lengthen a critical kernel."""
     hint_s: float = 0.002
     brief_s: float = 0.0001
+    shard_s: float = 0.001
     pauses: bool = True
     critical_first: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
@@ -102,24 +104,24 @@ class CotenantSharing:
         return alone_s is not None and _SURELY * alone_s + self.hint_s <= moment.assured_s
 
     def _beside(self, moment: Moment, critical: KernelView) -> Shard | None:
-        if not moment.kernel.elastic or moment.in_flight or moment.critical_left_s is None:
+        if not moment.kernel.elastic or moment.in_flight:
             return None
-        width = self._padding(moment, critical)
-        tiles = tiles_within(moment, width, moment.critical_left_s) if width > 0 else 0
-        if tiles:
-            return Shard(Form.STATIC, tiles, min(width, tiles))
-        return self._spared(moment, moment.critical_left_s)
+        if moment.critical_left_s is not None:
+            width = self._padding(moment, critical)
+            tiles = tiles_within(moment, width, moment.critical_left_s) if width > 0 else 0
+            if tiles:
+                return Shard(Form.STATIC, tiles, min(width, tiles))
+        return self._spared(moment)
 
-    def _spared(self, moment: Moment, left_s: float) -> Shard | None:
+    def _spared(self, moment: Moment) -> Shard | None:
         """What lasts no longer than critical work still has to spare."""
         spare_s = self.epsilon * moment.critical_s - moment.charged_s
+        tile_s = wave_s(moment.device, moment.kernel)
+        if tile_s is None or spare_s <= 0.0 or tile_s > spare_s:
+            return None
         width = min(moment.width, full_width(moment))
         # Another critical request may come while it runs, and nothing can call it back.
-        time_s = min(left_s, spare_s, self.hint_s)
-        tiles = tiles_within(moment, width, time_s) if time_s > 0.0 else 0
-        tile_s = wave_s(moment.device, moment.kernel)
-        if not tiles or tile_s is None:
-            return None
+        tiles = tiles_within(moment, width, max(tile_s, min(spare_s, self.shard_s)))
         width = min(width, tiles)
         return Shard(Form.STATIC, tiles, width, charge_s=tile_s * math.ceil(tiles / width))
 
@@ -139,7 +141,8 @@ class CotenantSharing:
         ours, theirs = kernel.memory_bound, critical.memory_bound
         if ours is None or theirs is None or (ours and theirs):
             return min(idle, int(self.epsilon * device.units))
-        if ours == theirs or kernel.threads + critical.threads > device.unit_threads:
+        apart = device.unit_blocks == 1 or kernel.threads + critical.threads > device.unit_threads
+        if ours == theirs or apart:
             return idle
         beside = int(self.epsilon * device.units * device.unit_threads / kernel.threads)
         return min(max(idle, beside), device.units - critical.tiles % device.units)

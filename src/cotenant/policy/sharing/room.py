@@ -10,8 +10,14 @@ from cotenant.device.sharing import DeviceView, Form, KernelView, Moment, Shard
 
 
 def resident(device: DeviceView, kernel: KernelView) -> int:
-    """Blocks of the kernel that one unit holds at a time, as far as threads decide it."""
-    return max(1, device.unit_threads // max(1, kernel.threads))
+    """Blocks of the kernel that one unit holds at a time, as far as threads and slots decide it.
+
+    >>> kernel = KernelView("k", 64, 128, True, None, None)
+    >>> resident(DeviceView(4, 1024), kernel), resident(DeviceView(4, 1024, 1), kernel)
+    (8, 1)
+    """
+    most = max(1, device.unit_threads // max(1, kernel.threads))
+    return most if device.unit_blocks is None else min(most, device.unit_blocks)
 
 
 def full_width(moment: Moment) -> int:

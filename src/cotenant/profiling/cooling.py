@@ -1,0 +1,55 @@
+"""Service times after pauses of three lengths go in; how fast a machine cools comes out.
+
+After a rest of t the warmth that is left is taken to be exp(-t / c) (`prediction/waking.py`). With
+S, B and W the mean times after the usual pause g, after a brief one b and back to back, the part
+of what warmth spares that is still there after b is
+
+    (S - B) / (S - W) = (exp(-b / c) - exp(-g / c)) / (1 - exp(-g / c)),
+
+which is solved for c, with both differences taken relative to S and summed over all models.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cotenant.profiling.profile import PAUSE_S
+
+BRIEF_S = 0.012
+"""b."""
+_LEAST_SPARED = 0.03
+"""Of the usual times: where warmth spares less, how fast it is lost is neither seen nor felt."""
+_FASTEST_S, _SLOWEST_S = 0.001, 0.2
+
+
+class Paused(NamedTuple):
+    """Mean service times of one model, in seconds."""
+
+    usual_s: float
+    brief_s: float
+    back_to_back_s: float
+
+
+def left_after_brief(cooling_s: float) -> float:
+    """The right side of the equation; it grows with c, from 0 to 1 - b / g.
+
+    >>> round(left_after_brief(0.012), 3), round(left_after_brief(1000.0), 2)
+    (0.358, 0.76)
+    """
+    asleep = math.exp(-PAUSE_S / cooling_s)
+    return (math.exp(-BRIEF_S / cooling_s) - asleep) / (1.0 - asleep)
+
+
+def cooling_s(models: Sequence[Paused]) -> float | None:
+    """c in seconds, within 1 to 200 ms; `None` where warmth spares too little to see it."""
+    spared = sum((one.usual_s - one.back_to_back_s) / one.usual_s for one in models)
+    if not models or spared < _LEAST_SPARED * len(models):
+        return None
+    left = sum((one.usual_s - one.brief_s) / one.usual_s for one in models) / spared
+    low_s, high_s = _FASTEST_S, _SLOWEST_S
+    while high_s - low_s > 1e-3 * low_s:
+        middle_s = math.sqrt(low_s * high_s)
+        low_s, high_s = (
+            (middle_s, high_s) if left_after_brief(middle_s) < left else (low_s, middle_s)
+        )
+    return math.sqrt(low_s * high_s)
