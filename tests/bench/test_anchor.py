@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.bench.anchor import Speed, anchored
+from cotenant.bench.anchor import Speed, anchored, believed
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.profiling.profile import Profile, service_time
@@ -59,7 +59,16 @@ def test_a_profile_without_a_front_gets_none():
     assert after.alone[0].warm_front_s is None
 
 
-@given(SLOWER, SLOWER)
-def test_what_is_believed_lies_half_way_to_what_was_seen(calm, warm):
-    believed = Speed(calm, warm).believed
-    assert (believed.calm**2, believed.warm**2) == pytest.approx((calm, warm))
+@given(st.dictionaries(st.sampled_from("abcd"), st.builds(Speed, SLOWER, SLOWER), min_size=1))
+def test_what_is_believed_lies_between_the_whole_machine_and_the_task(seen):
+    whole = sorted(pace for speed in seen.values() for pace in speed)
+    middle = (whole[len(whole) // 2 - 1] + whole[len(whole) // 2]) / 2.0
+    for task, speed in believed(seen).items():
+        for taken, own in zip(speed, seen[task], strict=True):
+            assert taken**2 == pytest.approx(middle * own)
+
+
+@given(SLOWER)
+def test_a_machine_that_is_slow_for_all_is_believed(slower):
+    seen = dict.fromkeys("abc", Speed(slower, slower))
+    assert believed(seen)["a"] == pytest.approx((slower, slower))

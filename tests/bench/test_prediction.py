@@ -203,7 +203,7 @@ def test_a_prediction_that_fails_is_written_down_and_the_mix_still_measured(tmp_
     assert {one.predictor for one in records.forecasts} == {"cotenant"}
 
 
-def test_forecasts_start_half_way_to_the_speed_that_the_machine_has_now(tmp_path):
+def test_forecasts_start_from_the_speed_that_the_machine_has_now(tmp_path):
     given = []
 
     def keeps(workload, profile):
@@ -219,7 +219,9 @@ def test_forecasts_start_half_way_to_the_speed_that_the_machine_has_now(tmp_path
     )
     [anchor] = records.anchors
     assert 1.9 < anchor.calm["a"] < 4.0  # the fake and its network add to the 20 ms
-    assert given[0].alone[0].service.mean_s == pytest.approx(0.01 * anchor.calm["a"] ** 0.5)
+    whole = (anchor.calm["a"] + anchor.warm["a"]) / 2.0
+    taken = (anchor.calm["a"] * whole) ** 0.5
+    assert given[0].alone[0].service.mean_s == pytest.approx(0.01 * taken)
 
 
 def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(tmp_path):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cotenant.core.task import Task
 from cotenant.profiling.profile import Subject
@@ -63,6 +65,19 @@ def test_what_costs_nothing_is_near_nothing_and_one_wild_service_does_not_say_ot
     seen[2].stays[0][0] = wild._replace(net_s=np.where(wild.interruptions > 0, 3.0, wild.net_s))
     [bulk] = [one for one in alone_of(seen, rng) if one.subject.graph_hash == "bulk"]
     assert 0.0 <= bulk.interruption_s < 0.0005
+
+
+@given(st.sampled_from([0.0, 0.0005, 0.002]), st.floats(0.05, 0.3), st.integers(0, 9))
+def test_who_takes_long_is_interrupted_often_and_that_costs_nothing(lost_s, spread, seed):
+    rng, rate_rps = np.random.default_rng(seed), 40.0
+    own, other = loaded("bulk", "best-effort"), loaded("a", "critical")
+    pair = Setting([own, other], [own.guests[0], other.guests[0]])
+    for drift in rng.normal(1.0, 0.1, 60):  # the machine changes from round to round
+        own_s = drift * 0.05 * rng.normal(1.0, spread, 100).clip(0.2)
+        often = rng.poisson(rate_rps * own_s).astype(float)
+        net_s = own_s + lost_s * often
+        pair.stays.append([stay(net_s + 0.008 * often, net_s, often)] * 2)
+    assert pair.interruption_s(0) == pytest.approx(lost_s, abs=0.0006)
 
 
 def test_company_is_also_told_over_the_time_back_to_back():

@@ -31,6 +31,7 @@ from cotenant.bench.anchor import (
     Speed,
     SubjectOf,
     anchored,
+    believed,
     speeds,
     warm_speeds,
 )
@@ -203,8 +204,7 @@ class PredictionRun:
             self._say(workload, "waiting, the machine is much slower than when it was profiled")
             time.sleep(self._windows.patience_s)
         self._sink.write([_anchor(workload, now)])
-        believed = {task: speed.believed for task, speed in now.items()}
-        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, believed))
+        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, believed(now)))
         ready.append(one)
         self._say(workload, "predicting")
         for predictor in self._predictors.values():

@@ -51,22 +51,41 @@ class Setting:
         return [stays[0].segments_s[segment] for stays in self.stays]
 
     def interruption_s(self, place: int) -> float | None:
-        """What each interruption adds to the net time of a guest, by least squares.
+        """What each interruption adds to the net time of a guest.
 
-        `None` if all services were interrupted equally often.
+        Least squares alone would blame interruptions for what only brought them: who takes long
+        is interrupted often. With x the time without them, r their rate in it and c the cost, net
+        time is x + c n and n is r x on the average, so the slope s, with V the variance of net
+        time over that of n, is c + r Var x / Var n, and
+
+            c = s - (1 - sqrt(1 - 4 r^2 (V - s^2))) / (2 r).
+
+        Variances are those within a round; from one to the next the machine changes. `None` if all
+        services were interrupted equally often.
         """
         often = np.concatenate([stays[place].interruptions for stays in self.stays])
         net_s = np.concatenate([stays[place].net_s for stays in self.stays])
-        more = often - often.mean()
-        spread = float(more @ more)
         usual_s = np.minimum(net_s, np.quantile(net_s, _USUAL))
-        return float(more @ usual_s) / spread if spread > 0.0 else None
+        round_ends = np.cumsum([stays[place].net_s.size for stays in self.stays])[:-1]
+        more, longer_s = (_within(np.split(one, round_ends)) for one in (often, usual_s))
+        spread, rate_rps = float(more @ more), float(often.mean() / usual_s.mean())
+        if spread <= 0.0 or rate_rps <= 0.0:
+            return None
+        slope_s = float(more @ longer_s) / spread
+        left = float(longer_s @ longer_s) / spread - slope_s**2
+        root = math.sqrt(max(0.0, 1.0 - 4.0 * rate_rps**2 * left))
+        return slope_s - (1.0 - root) / (2.0 * rate_rps)
 
     def rounds(self, place: int) -> list[Times]:
         return [stays[place].service_s for stays in self.stays]
 
     def error(self, rng: np.random.Generator) -> float:
         return max(relative_error(self.rounds(place), rng) for place in range(len(self.guests)))
+
+
+def _within(rounds: Sequence[Times]) -> Times:
+    """Deviations from the mean of each one's round."""
+    return np.concatenate([one - one.mean() for one in rounds])
 
 
 def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alone, ...]:

@@ -1,6 +1,7 @@
 """What the device notes between launches: nothing is lost or done twice, and guesses are sober."""
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -297,3 +298,40 @@ def test_what_is_charged_counts_until_critical_work_has_left():
     clock.advance_to(2.1)
     now = board.moment(kernel, 0)
     assert (now.critical_s, now.charged_s) == pytest.approx((0.1, 0.0))
+
+
+class _Word:
+    """A pause word that remembers."""
+
+    def __init__(self):
+        self.is_set = False
+
+    def set(self):
+        self.is_set = True
+
+    def clear(self):
+        self.is_set = False
+
+
+def test_nothing_is_launched_between_the_pause_word_and_the_critical_kernels():
+    board = Board(Shared(DeviceView(2, 64), _Word(), _Still(), True, VirtualClock()))
+    board.expect(1, None)
+    came = threading.Event()
+
+    def arrive():
+        board.arrive(1)
+        came.set()
+
+    arriving = threading.Thread(target=arrive)
+    with board.undisturbed() as free:
+        assert free
+        arriving.start()
+        assert not came.wait(0.05)  # it waits for the launch to be made
+    assert came.wait(10)
+    arriving.join()
+    with board.undisturbed() as free:
+        assert not free
+    board.launched()
+    board.resume()
+    with board.undisturbed() as free:
+        assert free

@@ -128,12 +128,17 @@ class BestEffortSide:
         if not ledger.may(shard.form):
             self._settle(order, ledger)
             return
-        counter, tiles = ledger.counter, ledger.launch(shard.form, shard.tiles)
-        event = self._launch(step, shard, tiles, counter)
-        self._board.charge(shard.charge_s)
-        part = len(tiles) / step.kernel.tiles
-        self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
-        self._place.queue.flush()
+        with self._board.undisturbed() as free:
+            # What is launched after the pause word was set would stand behind critical kernels,
+            # and the pause would last until it had its turn.
+            if not free:
+                return
+            counter, tiles = ledger.counter, ledger.launch(shard.form, shard.tiles)
+            event = self._launch(step, shard, tiles, counter)
+            self._place.queue.flush()
+            self._board.charge(shard.charge_s)
+            part = len(tiles) / step.kernel.tiles
+            self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
         self._throttle(event)
 
     def _launch(self, step: Step, shard: Shard, tiles: range, counter: int) -> Event:

@@ -105,6 +105,12 @@ class Board:
         """Best-effort work has to leave the device."""
         return self._word.is_set
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[bool]:
+        """No critical request comes within its block; says whether none has come before."""
+        with self._changed:
+            yield not self.held
+
     def occupy(self) -> None:
         """A best-effort inference begins."""
         with self._changed:

@@ -69,8 +69,8 @@ _LOOK_EVERY_S = 0.1
 _CALM_S = 0.005
 _LAUNCHING = 64
 """Order of the threads that launch, among critical ones."""
-_SWITCH_S = 0.0005
-"""How long a thread may keep the interpreter from one that launches critical work."""
+_SWITCH_S = 0.0001
+"""How long a thread may keep the interpreter from one that launches critical work, or leaves."""
 
 
 class Opened(NamedTuple):
