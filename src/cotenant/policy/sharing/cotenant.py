@@ -24,8 +24,9 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
     w / U         on the same units, where both are bound by memory traffic or it is unknown: of
                   the bandwidth, which all units share, padding takes at most its share of them
     w S / (U L)   on units that it does use (w <= U - N_c mod U, S + S_c <= L: Miriam's
-                  inequalities), where one is bound by memory traffic and the other is not, and
-                  a unit holds several blocks at a time, which that of a processor does not
+                  inequalities), where one is bound by memory traffic and the other is not. A
+                  processor's unit takes such blocks in turn, but does not fall asleep between
+                  short kernels: periodic LSTM and squeezenet were a little faster for it
 
 and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
 of its time: shards of any width within the guard's, each a tile or `shard_s` long, that together
@@ -141,8 +142,7 @@ class CotenantSharing:
         ours, theirs = kernel.memory_bound, critical.memory_bound
         if ours is None or theirs is None or (ours and theirs):
             return min(idle, int(self.epsilon * device.units))
-        apart = device.unit_blocks == 1 or kernel.threads + critical.threads > device.unit_threads
-        if ours == theirs or apart:
+        if ours == theirs or kernel.threads + critical.threads > device.unit_threads:
             return idle
         beside = int(self.epsilon * device.units * device.unit_threads / kernel.threads)
         return min(max(idle, beside), device.units - critical.tiles % device.units)
