@@ -10,11 +10,11 @@ exceptions, each for the same end, that critical work finds the device empty:
 - Less than `hint_s` before an arrival that is known to come, only what is over by then is
   started. (GPreempt, ATC 2025: a hint before the next arrival.)
 
-Beside a critical kernel: a shard that is over before it, and so narrow that it costs the
-critical kernel at most `epsilon` of its time. Where the bundle was tuned on this device, that is
-the widest of the measured widths up to which none costs more. The table's neighbour is a load that
-fills the device, so beside a critical kernel that leaves units idle it promises less than there
-may be.
+Beside a critical kernel: a shard that is over before it, lasts a tile or `shard_s`, since it cannot
+be called back, and is so narrow that it costs the critical kernel at most `epsilon` of its time.
+Where the bundle was tuned on this device, that is the widest of the measured widths up to which
+none costs more. The table's neighbour is a load that fills the device, so beside a critical kernel
+that leaves units idle it promises less than there may be.
 
 Where nothing was measured, the cost is modelled. With U units of L threads, the critical kernel's
 tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
@@ -29,10 +29,10 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
                   short kernels: periodic LSTM and squeezenet were a little faster for it
 
 and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
-of its time: shards of any width within the guard's, each a tile or `shard_s` long, that together
-last no longer than that part of the time for which critical work has been there. None can delay it
-by more than it lasts, whatever they share. The model was made here; the guard narrows what it, or
-the table, gets wrong.
+of its time: shards as brief, of any width within the guard's, that together last no longer than
+that part of the time for which critical work has been there. None can delay it by more than it
+lasts, whatever they share. The model was made here; the guard narrows what it, or the table, gets
+wrong.
 """
 
 import math
@@ -69,10 +69,10 @@ class CotenantSharing:
     <Form.PLAIN: 'plain'>
     >>> small = KernelView("c", 5, 1024, True, 0.002, memory_bound=False)
     >>> rule.next_shard(now._replace(critical=small, critical_left_s=0.0025))
-    Shard(form=<Form.STATIC: 'static'>, tiles=6, width=3, charge_s=0.0)
+    Shard(form=<Form.STATIC: 'static'>, tiles=3, width=3, charge_s=0.0)
     >>> measured = kernel._replace(costs=((1, 0.01), (2, 0.04), (4, 0.2)))
     >>> rule.next_shard(now._replace(kernel=measured, critical=small, critical_left_s=0.0025))
-    Shard(form=<Form.STATIC: 'static'>, tiles=4, width=2, charge_s=0.0)
+    Shard(form=<Form.STATIC: 'static'>, tiles=2, width=2, charge_s=0.0)
     """
 
     epsilon: float = 0.05
@@ -107,22 +107,26 @@ class CotenantSharing:
     def _beside(self, moment: Moment, critical: KernelView) -> Shard | None:
         if not moment.kernel.elastic or moment.in_flight:
             return None
+        tile_s = wave_s(moment.device, moment.kernel)
+        if tile_s is None:
+            return None
+        # Another critical request may come while it runs, and nothing can call it back.
+        most_s = max(tile_s, self.shard_s)
         if moment.critical_left_s is not None:
             width = self._padding(moment, critical)
-            tiles = tiles_within(moment, width, moment.critical_left_s) if width > 0 else 0
+            time_s = min(most_s, moment.critical_left_s)
+            tiles = tiles_within(moment, width, time_s) if width > 0 else 0
             if tiles:
                 return Shard(Form.STATIC, tiles, min(width, tiles))
-        return self._spared(moment)
+        return self._spared(moment, tile_s, most_s)
 
-    def _spared(self, moment: Moment) -> Shard | None:
+    def _spared(self, moment: Moment, tile_s: float, most_s: float) -> Shard | None:
         """What lasts no longer than critical work still has to spare."""
         spare_s = self.epsilon * moment.critical_s - moment.charged_s
-        tile_s = wave_s(moment.device, moment.kernel)
-        if tile_s is None or spare_s <= 0.0 or tile_s > spare_s:
+        if spare_s <= 0.0 or tile_s > spare_s:
             return None
         width = min(moment.width, full_width(moment))
-        # Another critical request may come while it runs, and nothing can call it back.
-        tiles = tiles_within(moment, width, max(tile_s, min(spare_s, self.shard_s)))
+        tiles = tiles_within(moment, width, min(spare_s, most_s))
         width = min(width, tiles)
         return Shard(Form.STATIC, tiles, width, charge_s=tile_s * math.ceil(tiles / width))
 
