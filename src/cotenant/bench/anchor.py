@@ -72,9 +72,8 @@ def believed(seen: Mapping[str, Speed]) -> dict[str, Speed]:
     """Half way, as ratios go, from the median of all tasks' ratios to each one's own.
 
     The machine is fast or slow for all of them; what one look of a second sees beyond that is in
-    part the moment's. On the records of 50 mixes from four runs forecasts from these erred by 12 to
-    15 % in the mean, as little as from the best of the others in each run: the looks as they were
-    11 to 15 %, their median alone 11 to 16 %, no looks at all 11 to 20 %.
+    part the moment's. In four runs forecasts from these erred by 12 to 15 % in the mean: as from
+    the looks as they were, less than from their median alone (to 16 %) or without any (to 18 %).
     """
     whole = float(np.median([pace for speed in seen.values() for pace in speed]))
     return {
