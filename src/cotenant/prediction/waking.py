@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotenant.profiling.profile import PAUSE_S
+from cotenant.profiling.cooling import share_spared
 
 SHARED = 0.5
 """Of the warmth, what any other model leaves behind."""
@@ -25,10 +25,10 @@ SHARED = 0.5
 def awake(rest_s: float, own: bool, cooling_s: float) -> float:
     """The share a of the warmth that a service finds.
 
-    >>> awake(0.0, True, 0.012), awake(PAUSE_S, True, 0.012)
+    >>> awake(0.0, True, 0.012), awake(0.05, True, 0.012)
     (1.0, 0.0)
     """
-    return _share(math.exp(-rest_s / cooling_s) * (1.0 if own else SHARED), cooling_s)
+    return share_spared(math.exp(-rest_s / cooling_s) * (1.0 if own else SHARED), cooling_s)
 
 
 class Traffic(NamedTuple):
@@ -50,9 +50,4 @@ def awake_on_average(own: Traffic, others: Sequence[Traffic], cooling_s: float) 
     left = (mine + (1.0 - mine) * SHARED) * (
         load + (1.0 - load) * rate_rps * cooling_s / (1.0 + rate_rps * cooling_s)
     )
-    return _share(left, cooling_s)
-
-
-def _share(left: float, cooling_s: float) -> float:
-    asleep = math.exp(-PAUSE_S / cooling_s)
-    return (left - asleep) / (1.0 - asleep)
+    return share_spared(left, cooling_s)

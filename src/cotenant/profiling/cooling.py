@@ -1,12 +1,13 @@
 """Service times after pauses of three lengths go in; how fast a machine cools comes out.
 
-After a rest of t the warmth that is left is taken to be exp(-t / c) (`prediction/waking.py`). With
-S, B and W the mean times after the usual pause g, after a brief one b and back to back, the part
-of what warmth spares that is still there after b is
+After a rest of t the warmth that is left is taken to be exp(-t / c). With S, B and W the mean
+times after the usual pause g, after a brief one b and back to back, the part of what warmth spares
+that is still there after b is
 
     (S - B) / (S - W) = (exp(-b / c) - exp(-g / c)) / (1 - exp(-g / c)),
 
 which is solved for c, with both differences taken relative to S and summed over all models.
+`prediction/waking.py` applies what is found here.
 """
 
 import math
@@ -30,14 +31,16 @@ class Paused(NamedTuple):
     back_to_back_s: float
 
 
-def left_after_brief(cooling_s: float) -> float:
-    """The right side of the equation; it grows with c, from 0 to 1 - b / g.
+def share_spared(left: float, cooling_s: float) -> float:
+    """Of what warmth spares, the share while this much of the warmth is left.
 
-    >>> round(left_after_brief(0.012), 3), round(left_after_brief(1000.0), 2)
-    (0.358, 0.76)
+    1 back to back, 0 after the usual pause, and a little under 0 after a longer one.
+
+    >>> share_spared(1.0, 0.012), round(share_spared(math.exp(-BRIEF_S / 0.012), 0.012), 3)
+    (1.0, 0.358)
     """
     asleep = math.exp(-PAUSE_S / cooling_s)
-    return (math.exp(-BRIEF_S / cooling_s) - asleep) / (1.0 - asleep)
+    return (left - asleep) / (1.0 - asleep)
 
 
 def cooling_s(models: Sequence[Paused]) -> float | None:
@@ -49,7 +52,6 @@ def cooling_s(models: Sequence[Paused]) -> float | None:
     low_s, high_s = _FASTEST_S, _SLOWEST_S
     while high_s - low_s > 1e-3 * low_s:
         middle_s = math.sqrt(low_s * high_s)
-        low_s, high_s = (
-            (middle_s, high_s) if left_after_brief(middle_s) < left else (low_s, middle_s)
-        )
+        found = share_spared(math.exp(-BRIEF_S / middle_s), middle_s)  # it grows with c
+        low_s, high_s = (middle_s, high_s) if found < left else (low_s, middle_s)
     return math.sqrt(low_s * high_s)

@@ -21,7 +21,7 @@ from cotenant.profiling.cooling import BRIEF_S
 from cotenant.profiling.file import origin
 from cotenant.profiling.inputs import batches, draw_inputs
 from cotenant.profiling.memory import memory_bytes
-from cotenant.profiling.profile import PAUSE_S, Profile
+from cotenant.profiling.profile import COOLING_S, PAUSE_S, Profile
 from cotenant.profiling.setting import Loaded, Setting, alone_of, beside_of, cooling_of
 from cotenant.profiling.subject import component_width, subject_of
 from cotenant.profiling.visit import Guest, gap_alone_s, visit
@@ -85,11 +85,7 @@ async def measure(
         settings += [
             Setting([one], [one.guests[0]._replace(pause_s=pause_s)])
             for one in loaded
-            for pause_s, longer in (
-                (0.0, gap_alone_s(one.task) > 0.0),
-                (BRIEF_S, gap_alone_s(one.task) >= PAUSE_S),
-            )
-            if longer
+            for pause_s in _other_pauses_s(one.task)
         ]
         settings += [
             Setting(pair, [one.guests[0] for one in pair])
@@ -100,8 +96,7 @@ async def measure(
         await _visit_in_rounds(machine, settings, effort, rng, progress)
     finally:
         await machine.close()
-    here, known_s = origin(), cooling_of(settings)
-    cooling = {} if known_s is None else {"cooling_s": known_s}
+    here = origin()
     return Profile(
         policy=workload.policy,
         preemptive=best_rung() is not Rung.GATED,
@@ -109,7 +104,7 @@ async def measure(
         versions=dict(here.versions),
         alone=alone_of(settings, rng),
         beside=beside_of(settings),
-        **cooling,
+        cooling_s=cooling_of(settings) or COOLING_S,
     )
 
 
@@ -172,6 +167,14 @@ async def _time_until_ready(
     load_s = clock.now() - began_s
     await started
     return load_s
+
+
+def _other_pauses_s(task: Task) -> tuple[float, ...]:
+    """Shorter than its own, which it is measured with in any case: they say how it cools."""
+    own_s = gap_alone_s(task)
+    if own_s >= PAUSE_S:
+        return (0.0, BRIEF_S)
+    return (0.0,) if own_s > 0.0 else ()
 
 
 def _share_component(workload: Workload, one: Task, other: Task) -> bool:

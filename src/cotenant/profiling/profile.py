@@ -18,6 +18,8 @@ LEVELS = (0.0, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, 0.995, 
 """Where the distribution of a service time is written down; 0 and 1 are its ends."""
 PAUSE_S = 0.05
 """Between two requests of a model that is measured alone, unless its arrivals come faster."""
+COOLING_S = 0.012
+"""How fast two cores of a virtual machine cool; stands in where nobody has measured it."""
 _ROUNDING = 1e-9
 _INTERRUPTION_MOST_S = 0.002
 """Even a large cache is filled again within so long; noise of a long service may look like more."""
@@ -156,8 +158,8 @@ class Profile(Noun):
     versions: dict[str, str]
     alone: tuple[Alone, ...] = Field(min_length=1)
     beside: tuple[Beside, ...] = ()
-    cooling_s: float = Field(0.012, gt=0, allow_inf_nan=False)
-    """How fast what ran last is forgotten; that of two cores of a virtual machine by default."""
+    cooling_s: float = Field(COOLING_S, gt=0, allow_inf_nan=False)
+    """How fast what ran last is forgotten."""
 
     def service_of(self, subject: Subject, task: Task) -> tuple[Alone, ...]:
         """What is known of a task alone, by rising batch size, from 1.
