@@ -3,8 +3,11 @@
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -243,6 +246,33 @@ def test_a_lane_that_starts_while_the_device_closes_is_ended(tmp_path, monkeypat
     closed.set()
     starting.join(30)
     assert len(ended) == 1
+
+
+def test_a_thread_that_began_while_its_lane_was_narrow_is_widened_with_it():
+    child = (
+        "import sys, threading, time\nprint(flush=True)\nsys.stdin.readline()\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nprint(flush=True)\n"
+        "sys.stdin.readline()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", child], stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.sched_setaffinity(process.pid, {0})  # as the interpreter places its first thread
+        lane = Lane.__new__(Lane)
+        lane._apart = SimpleNamespace(pid=process.pid)
+        lane._homes = {}
+        lane.role = SimpleNamespace(cores=(0, 1))
+        lane.confine((0, 1))
+        lane.confine((1,))
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert _affinities(process.pid) == [{1}, {1}]
+        lane.confine((0, 1))
+        assert _affinities(process.pid) == [{0}, {0, 1}]
+        process.stdin.close()
 
 
 def _classes(device: CpuDevice, task: str) -> list[tuple[int, int]]:

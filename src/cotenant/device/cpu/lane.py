@@ -41,7 +41,7 @@ class Lane:
         self._arena = Arena.create()
         self._places: list[Place] = []
         self._homes: dict[int, set[int]] = {}
-        """The cores that each thread of the interpreter was started on."""
+        """The cores of each thread, as the interpreter had placed them before it was confined."""
         self._apart = Apart(
             "cotenant.device.cpu.start",
             str(self._arena.fd),
@@ -95,9 +95,12 @@ class Lane:
         A thread that has a core of its own stays there, or comes back to it, when that is one.
         """
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for name in os.listdir(f"/proc/{self.pid}/task"):
-                thread = int(name)
-                home = self._homes.setdefault(thread, os.sched_getaffinity(thread))
+            threads = [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
+            if not self._homes:
+                self._homes = {thread: os.sched_getaffinity(thread) for thread in threads}
+            for thread in threads:
+                # One that began later has inherited whatever its parent was confined to.
+                home = self._homes.get(thread, set(self.role.cores))
                 os.sched_setaffinity(thread, home.intersection(cores) or cores)
 
     def close(self) -> None:
