@@ -7,6 +7,7 @@ connection, which is this class's heir, so that no frame passes through a call m
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from cotenant.serving.http2.frames import (
@@ -36,7 +37,7 @@ _DIRECT_BYTES = 32 * 1024
 _FRAGMENTS = 64
 
 
-class Inlet(asyncio.BufferedProtocol):
+class Inlet(asyncio.BufferedProtocol, ABC):
     """The receiving half of a connection, up to what a frame does."""
 
     _doomed: bool
@@ -60,21 +61,21 @@ class Inlet(asyncio.BufferedProtocol):
 
     # What the connection makes of it
 
+    @abstractmethod
     def _on_data(self, flags: int, number: int, length: int, padding: int) -> None:
         """A DATA frame begins; say into `_stream` and its neighbours what becomes of the rest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_end(self, stream: Stream) -> None:
         """All of a stream's body has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_block(self, number: int, flags: int, block: bytes) -> None:
         """A header block has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fail(self, fault: ConnectionFault) -> None:
         """What came can not be gone on from."""
-        raise NotImplementedError
 
     # Called by the event loop
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 from cotenant.serving.http2.flow import Sending
 from cotenant.serving.http2.frames import DEFAULT_FRAME_BYTES, DEFAULT_WINDOW_BYTES, Raw
@@ -28,7 +29,7 @@ class Outlet(asyncio.BaseProtocol):
     # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_UNSENT_BYTES)
 
     def pause_writing(self) -> None:
