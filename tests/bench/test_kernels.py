@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,45 @@ def test_costs_are_ratios_within_rounds_and_medians_over_kernels(tmp_path: Path)
     assert total["cost"]["static"] == pytest.approx(1.04)
     assert total["cost"]["preemptive"] == pytest.approx(1.1)
     assert (total["kernels"], total["tried"], total["launches"]) == (4, 3, 8)
+
+
+def test_brief_kernels_are_told_from_long_ones(tmp_path: Path) -> None:
+    def lasting(name: str, plain_s: float, cost: float) -> dict[str, Any]:
+        one = {"plain_s": plain_s, "static_s": cost * plain_s, "preemptive_s": plain_s}
+        return kernel(name, 1, 1) | {"rounds": [one]}
+
+    written(
+        tmp_path,
+        lasting("brief", 4e-5, 3.0),
+        lasting("other", 1e-5, 2.0),
+        lasting("long", 0.02, 1.01),
+        {k: v for k, v in kernel("ptx", 1, 1).items() if k not in ("rounds", "bit_equal")},
+        MODEL,
+    )
+    brief, long = json.loads((tmp_path / "summary.json").read_text())["total"]["by_length"]
+    assert (brief["under_s"], brief["kernels"], brief["cost"]["static"]) == (5e-5, 2, 2.5)
+    assert (long["under_s"], long["kernels"], long["cost"]["static"]) == (None, 1, 1.01)
+    report = (tmp_path / "report.md").read_text()
+    assert "| under 0.05 ms | 2 | 2.5 | 1 |" in report
+    assert "| longer | 1 | 1.01 | 1 |" in report
+
+
+def test_who_stops_it_gets_the_report_of_what_had_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(folder: Path, *rest: object) -> None:
+        (folder / "records.jsonl").write_bytes(
+            b"\n".join(map(orjson.dumps, (HEADER, kernel("a", 1.0, 1.1), MODEL)))
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("cotenant.cli.bench_kernels.measure", stopped)
+    monkeypatch.setattr("cotenant.cli.bench_kernels._examiner", lambda component, settings: None)
+    arguments = ["kernels", "--out", str(tmp_path), "--target", "cuda:sm_87"]
+    done = CliRunner().invoke(bench, arguments)
+    assert done.exit_code == 0, done.output
+    assert "stopped" in done.output
+    assert "| m | 1 |" in done.output
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from cotenant.bench.kernels import RECORDS, SUITE
 
 _ERROR_MAX = 1e-4
 _COST_MAX = {"static": 1.05, "preemptive": 1.15}
+_LENGTHS_S = (5e-5, 2e-4, 1e-3, 1e-2)
+"""Where kernels are divided by the time of their plain form: what is dear for brief ones need not
+be for those that take the time."""
 
 Line = Mapping[str, Any]
 
@@ -24,7 +27,7 @@ def write_report(folder: Path) -> tuple[Bar, ...]:
     for line in lines:
         by_model[line["model"]].append(line)
     models = {model: _figures(found) for model, found in by_model.items()}
-    total = _figures(lines)
+    total = _figures(lines) | {"by_length": _by_length(lines)}
     bars = _bars(models, total)
     summary = {key: header[key] for key in ("suite", "machine", "versions", "seed")} | {
         "target": header["target"],
@@ -74,6 +77,23 @@ def _cost(tried: Sequence[Line], form: str) -> float | None:
         if line["rounds"]
     ]
     return float(np.median(ratios)) if ratios else None
+
+
+def _by_length(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Costs of brief and of long kernels; `under_s` is `None` for the longest."""
+    found: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.get("rounds"):
+            plain_s = np.median([one["plain_s"] for one in line["rounds"]])
+            found[int(np.searchsorted(_LENGTHS_S, plain_s, side="right"))].append(line)
+    return [
+        {
+            "under_s": _LENGTHS_S[place] if place < len(_LENGTHS_S) else None,
+            "kernels": len(found[place]),
+            "cost": {form: _cost(found[place], form) for form in _COST_MAX},
+        }
+        for place in sorted(found)
+    ]
 
 
 def _bars(models: Mapping[str, Any], total: Mapping[str, Any]) -> tuple[Bar, ...]:
@@ -126,6 +146,7 @@ def _markdown(
             "| --- " + "| ---: " * 10 + "|",
             *rows,
             "",
+            *_lengths(total["by_length"]),
             *(
                 f"- {bar.figure}: {_number(bar.value)} ({'<=' if bar.at_most else '>='} "
                 f"{bar.limit:g}) {'pass' if bar.met else 'MISS'}"
@@ -136,6 +157,19 @@ def _markdown(
             "",
         ]
     )
+
+
+def _lengths(by_length: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not by_length:
+        return []
+    rows = []
+    for one in by_length:
+        under_s, cost = one["under_s"], one["cost"]
+        length = "longer" if under_s is None else f"under {1e3 * under_s:g} ms"
+        cells = (length, one["kernels"], _number(cost["static"]), _number(cost["preemptive"]))
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    head = "| plain form takes | kernels | static / plain | preemptive / plain |"
+    return [head, "| --- | ---: | ---: | ---: |", *rows, ""]
 
 
 def _row(model: str, about: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 from cotenant.bench.kernel_device import DeviceExaminer
 from cotenant.bench.kernel_report import write_report
 from cotenant.bench.kernels import Examiner, PtxExaminer, Settings, measure
+from cotenant.bench.servers import sigterm_interrupts
 from cotenant.cli.progress import progress_bar
 from cotenant.compiler.program import parse_target
 from cotenant.core.errors import CotenantError, DeviceError, Unsupported
@@ -59,7 +60,11 @@ def kernels(
             def tell(what: str, done: int, total: int) -> None:
                 progress.update(bar, description=what, completed=done, total=total)
 
-            measure(out, settings, examiner, tell)
+            with sigterm_interrupts():
+                try:
+                    measure(out, settings, examiner, tell)
+                except KeyboardInterrupt:
+                    console.print("stopped; the report covers the kernels that had ended")
         bars = write_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
