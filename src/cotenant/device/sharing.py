@@ -110,5 +110,13 @@ class Sharing(Protocol):
         A driver compiles a kernel at its first launch, which may take seconds.
         """
 
+    @property
+    def at_once(self) -> bool:
+        """Whether all that is left of an inference may be asked for as if it were one kernel.
+
+        A driver that keeps launches then gets it in one call, if the answer is all of it in one
+        shard. A rule that counts the kernels in flight wants to be asked for each.
+        """
+
     def next_shard(self, moment: Moment) -> Shard | None:
         """The next launch, or `None`: wait until critical work ends or changes kernel."""

@@ -19,7 +19,6 @@ from cotenant.device.cuda.driver import devices, open_place
 from cotenant.device.elastic.board import Board, Shared
 from cotenant.device.elastic.critical import CriticalSide
 from cotenant.device.elastic.driver import DriverError, Priority, wait_for
-from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place, side_queues, with_sides
 from cotenant.device.elastic.queues import open_queues
 from cotenant.device.elastic.ready import bandwidth, make_ready, views
@@ -97,7 +96,7 @@ def test_critical_launches_become_one_graph(place: Place, fake: FakeCuda, tmp_pa
     side = CriticalSide(queues.critical, board, MonotonicClock(), answers.put)
     threading.Thread(target=side.run, daemon=True).start()
     arena = Arena.create()
-    tenant = Tenant(1, "crit", True, one, about, arena, Recorded(recording, whole))
+    tenant = Tenant(1, "crit", True, one, about, arena, Recorded({Form.PLAIN: recording}, whole))
     board.expect(1, None)
     fake.launched.clear()
     for _ in range(5):
@@ -120,7 +119,7 @@ def test_the_board_sees_a_graph_as_its_longest_kernel(place: Place, tmp_path: Pa
     view = KernelView("longest", 16, 4, True, 1.0, None)
     board, arena = board_on(place), Arena.create()
     side = CriticalSide(place, board, MonotonicClock(), lambda message: None)
-    tenant = Tenant(1, "crit", True, one, (view,), arena, Recorded(recording, view))
+    tenant = Tenant(1, "crit", True, one, (view,), arena, Recorded({Form.PLAIN: recording}, view))
     board.expect(1, None)
     board.arrive(1)
     side.launch(Order(tenant, {"x": words(64)}, [], 0.0))
@@ -159,7 +158,7 @@ def test_what_cannot_be_recorded_is_launched_one_by_one(
 def board_on(place: Place) -> Board:
     clock = MonotonicClock()
     view = DeviceView(place.width, place.device.unit_threads, place.device.unit_blocks)
-    return Board(Shared(view, PauseWord(place), NoWorkers(clock), True, clock))
+    return Board(Shared(view, NoWorkers(clock), True, clock))
 
 
 @pytest.mark.parametrize("width", [1, 2, 7])
@@ -170,6 +169,20 @@ def test_after_the_flag_no_tile_is_lost_or_done_twice(
     one = resident(stopping_program(), tmp_path, place)
     sums, seen = stopped(one, place, NoWorkers(MonotonicClock()), at=at, width=width)
     assert sums == [1] * TILES
+    assert len(seen) <= 2
+
+
+@pytest.mark.parametrize("width", [1, 7])
+@pytest.mark.parametrize("at", [0, 13, TILES - 1])
+def test_a_graph_is_paused_and_goes_on_where_it_was(
+    width: int, at: int, place: Place, fake: FakeCuda, tmp_path: Path
+) -> None:
+    one = resident(stopping_program(), tmp_path, place)
+    fake.launched.clear()
+    workers = NoWorkers(MonotonicClock())
+    sums, seen = stopped(one, place, workers, at=at, width=width, at_once=True)
+    assert sums == [1] * TILES
+    assert fake.launched == ["stops_preemptive", *["graph"] * len(seen)]  # kept, then replayed
     assert len(seen) <= 2
 
 

@@ -12,6 +12,7 @@ class Plain:
 
     pauses: bool = False
     critical_first: bool = False
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
@@ -26,6 +27,7 @@ class Pausing:
     width: int = 2
     pauses: bool = True
     critical_first: bool = True
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PREEMPTIVE})
 
     def next_shard(self, moment: Moment) -> Shard | None:
@@ -40,6 +42,7 @@ class Motley:
 
     pauses: bool = True
     critical_first: bool = True
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -1,7 +1,6 @@
 """A device goes in; how far a best-effort inference went once the pause word was set comes out."""
 
 import queue
-import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,8 +38,9 @@ class _Watching:
     critical_first = False
     forms = frozenset({Form.PREEMPTIVE})
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, at_once: bool) -> None:
         self.width = width
+        self.at_once = at_once
         self.seen: list[Moment] = []
 
     def next_shard(self, moment: Moment) -> Shard | None:
@@ -66,20 +66,33 @@ def stopping_program() -> Program:
     )
 
 
-def stopped(resident: Resident, place: Place, workers: Workers, *, at: int, width: int) -> Stopped:
-    """Run the program, whose tile `at` asks for a pause; the rule lets it go on each time."""
+def stopped(
+    resident: Resident,
+    place: Place,
+    workers: Workers,
+    *,
+    at: int,
+    width: int,
+    at_once: bool = False,
+) -> Stopped:
+    """Run the program, whose tile `at` asks for a pause; the rule lets it go on each time.
+
+    Args:
+        at_once: as the driver keeps it, where it does.
+    """
     word, answers = PauseWord(place), queue.SimpleQueue[dict[str, Any]]()
     (step,) = resident.steps
     y, _, at_buffer = step.arguments
     resident.steps = (step._replace(arguments=(y, word.buffer, at_buffer)),)
     clock = MonotonicClock()
-    board = Board(Shared(DeviceView(2, 64), word, workers, True, clock))
-    rule = _Watching(width)
+    board = Board(Shared(DeviceView(2, 64), workers, True, clock))
+    rule = _Watching(width, at_once)
     side = BestEffortSide(place, board, answers.put, word=word, rule=rule, clock=clock)
-    threading.Thread(target=side.run, daemon=True).start()
     arena = Arena.create()
     views = (KernelView("stops", TILES, 1, True, None, None),)
-    tenant = Tenant(1, "be", False, resident, views, arena)
+    recorded = side.recorded(resident, views)
+    rule.seen.clear()
+    tenant = Tenant(1, "be", False, resident, views, arena, recorded)
     inputs = {"y": np.zeros(TILES, np.int32), "at": np.array([at], np.int32)}
     side.submit(Order(tenant, inputs, [], clock.now()))
     message = answers.get(timeout=60)

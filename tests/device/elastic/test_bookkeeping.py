@@ -47,22 +47,34 @@ class _Device:
             self.run(step, range(tile, tile + 1))
             budget = None if budget is None else budget - 1
 
+    def run_all(self, form: Form, width: int, stop_after: int | None) -> None:
+        """Steps one behind the other, in the form that starts anew or the one that goes on."""
+        for step, own in enumerate(self.runs):
+            if form is Form.PLAIN:
+                self.run(step, range(len(own)))
+                continue
+            before = len(self.order)
+            self.claim(step, len(own), width, stop_after)
+            if stop_after is not None:
+                stop_after -= len(self.order) - before
+
 
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=5),
     st.lists(
         st.tuples(
             st.sampled_from(list(Form)),
-            st.integers(1, 12),
+            st.integers(1, 12) | st.none(),
             st.integers(1, 4),
-            st.none() | st.integers(0, 5),
+            st.none() | st.integers(0, 15),
         ),
         max_size=60,
     ),
 )
 def test_every_tile_runs_once_and_steps_keep_their_order(
-    tiles: list[int], choices: list[tuple[Form, int, int, int | None]]
+    tiles: list[int], choices: list[tuple[Form, int | None, int, int | None]]
 ) -> None:
+    """Where no number of tiles is drawn, all that is left is launched at once."""
     device, ledger = _Device(tiles), Ledger(tiles)
     paused = False
     script = iter([*choices, *[(Form.PREEMPTIVE, 99, 2, None)] * 99])
@@ -72,6 +84,13 @@ def test_every_tile_runs_once_and_steps_keep_their_order(
             paused = False
             continue
         form, count, width, stop = next(script)
+        if count is None:
+            if ledger.settled:
+                form = form if form is Form.PLAIN and ledger.untouched else Form.PREEMPTIVE
+                device.counters = ledger.launch_rest(form) or device.counters
+                device.run_all(form, width, stop)
+                paused = form is Form.PREEMPTIVE and stop is not None
+            continue
         if form is Form.PLAIN and ledger.done:
             form = Form.STATIC
         count = tiles[ledger.step] if form is Form.PLAIN else count
@@ -237,12 +256,7 @@ def test_rules_with_values_travel_and_others_are_refused() -> None:
 
 
 class _Still:
-    """A pause word, and workers, that only let things happen."""
-
-    is_set = False
-
-    def set(self):
-        pass
+    """Workers that only let things happen."""
 
     def serve(self, critical):
         pass
@@ -250,7 +264,7 @@ class _Still:
 
 def test_only_tasks_that_told_their_period_assure_that_nothing_comes():
     clock = VirtualClock()
-    board = Board(Shared(DeviceView(2, 64), _Still(), _Still(), True, clock))
+    board = Board(Shared(DeviceView(2, 64), _Still(), True, clock))
     kernel = KernelView("k", 4, 32, True, 0.001, None)
 
     def assured_s():
@@ -278,7 +292,7 @@ def test_only_tasks_that_told_their_period_assure_that_nothing_comes():
 
 def test_what_is_charged_counts_until_critical_work_has_left():
     clock = VirtualClock()
-    board = Board(Shared(DeviceView(2, 64), _Still(), _Still(), True, clock))
+    board = Board(Shared(DeviceView(2, 64), _Still(), True, clock))
     kernel = KernelView("k", 4, 32, True, 0.001, None)
     board.expect(1, None)
     assert board.moment(kernel, 0).critical_s == 0.0
@@ -313,9 +327,17 @@ class _Word:
         self.is_set = False
 
 
-def test_nothing_is_launched_between_the_pause_word_and_the_critical_kernels():
-    board = Board(Shared(DeviceView(2, 64), _Word(), _Still(), True, VirtualClock()))
+def board_of(*words, clock=None):
+    board = Board(Shared(DeviceView(2, 64), _Still(), True, clock or VirtualClock()))
     board.expect(1, None)
+    for word in words:
+        board.join(word)
+    return board
+
+
+def test_nothing_is_launched_between_the_pause_word_and_the_critical_kernels():
+    word = _Word()
+    board = board_of(word)
     came = threading.Event()
 
     def arrive():
@@ -323,15 +345,45 @@ def test_nothing_is_launched_between_the_pause_word_and_the_critical_kernels():
         came.set()
 
     arriving = threading.Thread(target=arrive)
-    with board.undisturbed() as free:
+    with board.undisturbed(word) as free:
         assert free
         arriving.start()
         assert not came.wait(0.05)  # it waits for the launch to be made
     assert came.wait(10)
     arriving.join()
-    with board.undisturbed() as free:
+    with board.undisturbed(word) as free:
         assert not free
     board.launched()
-    board.resume()
-    with board.undisturbed() as free:
+    board.resume(word)
+    with board.undisturbed(word) as free:
         assert free
+
+
+class _Endless:
+    """A launch that has not ended."""
+
+    native = None
+    ended = False
+
+
+def test_a_pause_ends_when_the_last_side_has_left():
+    clock = VirtualClock()
+    first, second, idle = words = [_Word() for _ in range(3)]
+    board = board_of(*words, clock=clock)
+    board.occupy(first)
+    board.occupy(second)
+    kernel = KernelView("k", 4, 32, True, 0.001, None)
+    board.best_effort.add(Launched("be", kernel, _Endless()))
+    board.arrive(1)
+    assert all(word.is_set for word in words)
+    clock.advance_to(0.001)
+    assert board.left(first) is None
+    board.launched()
+    board.resume(first)
+    assert [word.is_set for word in words] == [False, True, True]  # each takes back its own
+    clock.advance_to(0.003)
+    assert board.vacate(second) == pytest.approx(0.003)
+    assert board.left(first) is None
+    board.part(idle)
+    board.arrive(1)
+    assert board.left(first) is not None  # `second` has nothing there any more

@@ -20,7 +20,6 @@ from cotenant.device.cpu.scheduling import Rung
 from cotenant.device.elastic.board import Board, Shared
 from cotenant.device.elastic.critical import CriticalSide
 from cotenant.device.elastic.driver import Event
-from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import SIDE_QUEUES, side_queues, with_sides
 from cotenant.device.elastic.queues import open_queues
 from cotenant.device.elastic.resident import Resident
@@ -93,7 +92,7 @@ def test_a_critical_request_uses_side_queues(place: Any, tmp_path: Path) -> None
     )
     clock = MonotonicClock()
     workers = Workers(frozenset(), Rung.GATED, clock)
-    board = Board(Shared(DeviceView(2, 64), PauseWord(place), workers, True, clock))
+    board = Board(Shared(DeviceView(2, 64), workers, True, clock))
     side = CriticalSide(wide, board, clock, answers.put)
     threading.Thread(target=side.run, daemon=True).start()
     arena = Arena.create()

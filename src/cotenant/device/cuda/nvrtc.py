@@ -115,6 +115,9 @@ def _library() -> ctypes.CDLL:
         raise Unsupported(
             "PTX needs NVRTC, which is not installed; run: pip install 'cotenant[ptx]'"
         )
+    # Older ones ask the loader for their builtins by name, and it does not look in a package.
+    for builtins in path.parent.glob("libnvrtc-builtins.so.*"):
+        ctypes.CDLL(str(builtins), ctypes.RTLD_GLOBAL)
     return ctypes.CDLL(str(path))
 
 

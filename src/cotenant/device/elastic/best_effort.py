@@ -4,24 +4,37 @@ One inference at a time, in a thread of its own, and one step after the other: w
 to is then one number, and what it leaves of the device is for others. When critical work has
 set the pause word, the device is emptied, what was complete is kept, and the rest is launched
 again as the rule says.
+
+Where the device's driver keeps launches, the rule is first asked as if the whole inference were
+one kernel: what it lets go then costs one call, however many kernels there are. A processor has
+one side, since a kernel is spread over all of its cores; elsewhere each task has its own.
 """
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cotenant.core.clock import Clock
 from cotenant.core.errors import InvalidRequest
 from cotenant.device.elastic.board import Board
-from cotenant.device.elastic.driver import DriverError, Event, wait_for
+from cotenant.device.elastic.driver import DriverError, Event, Recording, wait_for
 from cotenant.device.elastic.flights import Launched
 from cotenant.device.elastic.launch import launch_plain, launch_preemptive, launch_static
 from cotenant.device.elastic.ledger import Ledger
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
-from cotenant.device.elastic.resident import Step
-from cotenant.device.elastic.tenant import Answer, Message, Order, done, failed
-from cotenant.device.sharing import Form, Shard, Sharing
+from cotenant.device.elastic.resident import Resident, Step
+from cotenant.device.elastic.stages import recorded, recorded_elastic
+from cotenant.device.elastic.tenant import (
+    Answer,
+    Message,
+    Order,
+    Recorded,
+    as_one,
+    done,
+    failed,
+)
+from cotenant.device.sharing import Form, KernelView, Shard, Sharing
 
 _AHEAD_S = 0.001
 """How much work may stand in the queue: enough that it does not run dry between two launches.
@@ -36,7 +49,7 @@ _LONG_S = 0.004
 
 
 class BestEffortSide:
-    """`submit` from any thread; `run` in a thread of its own."""
+    """Serves what is submitted, in a thread of its own."""
 
     def __init__(
         self,
@@ -54,46 +67,79 @@ class BestEffortSide:
         self._rule = rule
         self._clock = clock
         self._answer = answer
-        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._never = threading.Event()
         self._held_s = 0.0
         """How long the inference that runs was held back."""
+        self._thread: threading.Thread | None = None
+        board.join(word)
 
     def submit(self, order: Order) -> None:
+        """To be called by a thread that launches, whose class the side's own takes."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self.run, daemon=True)
+            self._thread.start()
         self._orders.put(order)
 
+    def close(self) -> None:
+        """What was submitted is still served."""
+        if self._thread is None:
+            self._board.part(self._word)
+        self._orders.put(None)
+
+    def recorded(self, resident: Resident, views: Sequence[KernelView]) -> Recorded | None:
+        """A bundle's kernels in the forms in which the rule may let them go at once, if any.
+
+        Only this side may queue them: they look at its word.
+        """
+        if not views or not self._rule.at_once:
+            return None
+        found: dict[Form, Recording | None] = {}
+        if Form.PLAIN in self._rule.forms:
+            found[Form.PLAIN] = recorded(resident, self._place)
+        if Form.PREEMPTIVE in self._rule.forms:
+            widths = [self._idle_width(view) for view in views]
+            found[Form.PREEMPTIVE] = recorded_elastic(resident, self._place, self._word, widths)
+        kept = {form: one for form, one in found.items() if one is not None}
+        return Recorded(kept, as_one(views)) if kept else None
+
+    def _idle_width(self, view: KernelView) -> int:
+        """Physical blocks that the rule gives a kernel where there is nothing else."""
+        shard = self._rule.next_shard(self._board.idle(view))
+        return self._place.width if shard is None else max(1, min(shard.width, view.tiles))
+
     def run(self) -> None:
-        while True:
-            order = self._orders.get()
-            self._board.occupy()
+        while (order := self._orders.get()) is not None:
+            self._board.occupy(self._word)
             try:
                 answer = self._served(order)
             except InvalidRequest as error:
                 answer = {"seat": order.tenant.seat, "invalid": str(error)}
             except DriverError as error:
                 answer = failed(order.tenant.seat, error)
-            self._tell(self._board.vacate())
+            self._tell(self._board.vacate(self._word))
             self._answer(answer)
+        self._board.part(self._word)
 
     def _served(self, order: Order) -> Message:
         resident, device = order.tenant.resident, self._place.queue
         resident.check(order.inputs)
         start_s, self._held_s = self._clock.now(), 0.0
-        if self._board.held:
-            self._wait(self._board.resume)
+        if self._word.is_set:
+            self._wait(self._resume)
         copies = resident.feed(device, order.inputs)
         resident.rewind(device)
         device.flush()
         ledger = Ledger([step.kernel.tiles for step in resident.steps])
         while ledger.step is not None or not ledger.settled:
-            if self._board.held:
+            if self._word.is_set:
                 self._settle(order, ledger)
-                self._wait(self._board.resume)
+                self._wait(self._resume)
             elif ledger.step is None:
                 self._settle(order, ledger)
-            else:
+            elif not self._all_at_once(order, ledger):
                 self._advance(order, ledger, ledger.step)
-        self._tell(self._board.vacate())
+        self._tell(self._board.vacate(self._word))
         outputs, fetched = resident.fetch(device)
         wait_for([*copies, *fetched])
         end_s = self._clock.now()
@@ -108,10 +154,38 @@ class BestEffortSide:
     def _settle(self, order: Order, ledger: Ledger) -> None:
         """See how far it came; if critical work has come, this is when the device is left."""
         self._place.queue.finish()
-        if self._board.held:
-            self._tell(self._board.left())
+        if self._word.is_set:
+            self._tell(self._board.left(self._word))
         # Even a copy waits for its turn behind critical kernels.
         ledger.settle(order.tenant.resident.progress(self._place.queue))
+
+    def _resume(self) -> None:
+        self._board.resume(self._word)
+
+    def _all_at_once(self, order: Order, ledger: Ledger) -> bool:
+        """Queue all that is left as the driver keeps it, where it does and the rule says so."""
+        tenant, recorded = order.tenant, order.tenant.recorded
+        if recorded is None or not ledger.settled:
+            return False
+        shard = self._rule.next_shard(self._board.moment(recorded.view, 0))
+        if shard is None or shard.tiles < recorded.view.tiles:
+            return False
+        # A plain kernel begins with its first tile, and ends.
+        form = shard.form if ledger.untouched else Form.PREEMPTIVE
+        recording = recorded.forms.get(form)
+        if recording is None:
+            return False
+        with self._board.undisturbed(self._word) as free:
+            if not free:
+                return True
+            counters = ledger.launch_rest(form)
+            if counters is not None:
+                tenant.resident.count(self._place.queue, counters)
+            event = self._place.queue.replay(recording)
+            self._place.queue.flush()
+            self._board.best_effort.add(Launched(tenant.task, recorded.view, event))
+        self._throttle(event)
+        return True
 
     def _advance(self, order: Order, ledger: Ledger, number: int) -> None:
         """Launch what the rule says, or wait as it says."""
@@ -128,7 +202,7 @@ class BestEffortSide:
         if not ledger.may(shard.form):
             self._settle(order, ledger)
             return
-        with self._board.undisturbed() as free:
+        with self._board.undisturbed(self._word) as free:
             # What is launched after the pause word was set would stand behind critical kernels,
             # and the pause would last until it had its turn.
             if not free:

@@ -24,7 +24,6 @@ class Shared(NamedTuple):
     """What every launch on the device depends on."""
 
     device: DeviceView
-    word: PauseWord
     workers: Workers
     pauses: bool
     clock: Clock
@@ -34,17 +33,21 @@ class Board:
     """One for each device; every method may be called from any thread."""
 
     def __init__(self, shared: Shared) -> None:
-        self._device, self._word, self._workers, self._pauses, self._clock = shared
+        self._device, self._workers, self._pauses, self._clock = shared
         self._changed = threading.Condition()
         self._arriving = 0
         """Critical requests that have come and whose kernels are not yet queued."""
         self._foresights: dict[int, Foresight] = {}
         self._since_s, self._charged_s = 0.0, 0.0
         """When the critical work that is there came, and what has been charged to it since."""
+        self._words: frozenset[PauseWord] = frozenset()
+        """One for each best-effort side, by which it is known here."""
+        self._occupied: set[PauseWord] = set()
+        """Of sides whose inference has begun and not ended."""
         self._flagged_s: float | None = None
         """When best-effort work on the device was asked to stop; `None` once it has."""
-        self._occupied = False
-        """A best-effort inference has begun and not ended."""
+        self._leaving: set[PauseWord] = set()
+        """Of sides that have not yet left the device since."""
         self.allowance = Allowance(shared.device.units, 1.0)
         self.critical = Flights(self._clock)
         self.best_effort = Flights(self._clock)
@@ -62,9 +65,11 @@ class Board:
         """A critical request has come: hold best-effort work."""
         with self._changed:
             if self._pauses:
-                self._word.set()
+                for word in self._words:
+                    word.set()
                 if self._occupied and self._flagged_s is None and len(self.best_effort):
                     self._flagged_s = self._clock.now()
+                    self._leaving = set(self._occupied)
             self._workers.serve(critical=True)
             if not self.busy:
                 self._since_s, self._charged_s = self._clock.now(), 0.0
@@ -100,41 +105,51 @@ class Board:
 
     # --- the best-effort side --------------------------------------------------------------
 
-    @property
-    def held(self) -> bool:
-        """Best-effort work has to leave the device."""
-        return self._word.is_set
+    def join(self, word: PauseWord) -> None:
+        """A side is there: while its word is set, its work has to leave the device."""
+        with self._changed:
+            self._words |= {word}
+
+    def part(self, word: PauseWord) -> None:
+        """The side is no longer there."""
+        with self._changed:
+            self._words -= {word}
 
     @contextmanager
-    def undisturbed(self) -> Iterator[bool]:
+    def undisturbed(self, word: PauseWord) -> Iterator[bool]:
         """No critical request comes within its block; says whether none has come before."""
         with self._changed:
-            yield not self.held
+            yield not word.is_set
 
-    def occupy(self) -> None:
-        """A best-effort inference begins."""
+    def occupy(self, word: PauseWord) -> None:
+        """An inference of the side begins."""
         with self._changed:
-            self._occupied = True
+            self._occupied.add(word)
 
-    def vacate(self) -> float | None:
+    def vacate(self, word: PauseWord) -> float | None:
         """It has ended; returns what `left` does."""
         with self._changed:
-            self._occupied = False
-        return self.left()
+            self._occupied.discard(word)
+        return self.left(word)
 
-    def left(self) -> float | None:
-        """The device is free of best-effort work: the pause, if this ends one that had to be."""
+    def left(self, word: PauseWord) -> float | None:
+        """The device is free of the side's work: the pause, if this was the last one to leave."""
         with self._changed:
-            if self._flagged_s is None:
+            self._leaving.discard(word)
+            if self._flagged_s is None or self._leaving:
                 return None
             pause_s, self._flagged_s = self._clock.now() - self._flagged_s, None
             return pause_s
 
-    def resume(self) -> None:
-        """Wait until the critical kernels are queued, and take back the pause."""
+    def resume(self, word: PauseWord) -> None:
+        """Wait until the critical kernels are queued, and take back the pause of the side.
+
+        Nothing of the side may be on the device: what is left of it there would go on with what
+        an interrupted kernel has left incomplete. That is why each has a word of its own.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._arriving == 0)
-            self._word.clear()
+            word.clear()
 
     def rest(self, longest_s: float) -> None:
         """Wait until critical work changes, at most so long."""
@@ -145,6 +160,12 @@ class Board:
         """A shard was launched that may delay critical work by so much."""
         with self._changed:
             self._charged_s += delay_s
+
+    def idle(self, kernel: KernelView) -> Moment:
+        """What a rule knows of a launch where nothing else is there, or known to come."""
+        return Moment(
+            self._device, kernel, 0, None, None, None, in_flight=0, width=self._device.units
+        )
 
     def moment(self, kernel: KernelView, done: int) -> Moment:
         """What the rule may know about the next best-effort launch."""

@@ -4,6 +4,7 @@ Steps of one stage are queued side by side where the device has queues for that.
 """
 
 import queue
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cotenant.core.clock import Clock
@@ -13,8 +14,10 @@ from cotenant.device.elastic.board import Board
 from cotenant.device.elastic.driver import DriverError, Event, wait_for
 from cotenant.device.elastic.flights import Launched
 from cotenant.device.elastic.place import Place
-from cotenant.device.elastic.stages import launch_stages
-from cotenant.device.elastic.tenant import Answer, Order, done, failed
+from cotenant.device.elastic.resident import Resident
+from cotenant.device.elastic.stages import launch_stages, recorded
+from cotenant.device.elastic.tenant import Answer, Order, Recorded, as_one, done, failed
+from cotenant.device.sharing import Form, KernelView
 
 
 class _Ending(NamedTuple):
@@ -33,6 +36,11 @@ class CriticalSide:
         self._answer = answer
         self._ending: queue.SimpleQueue[_Ending] = queue.SimpleQueue()
 
+    def recorded(self, resident: Resident, views: Sequence[KernelView]) -> Recorded | None:
+        """All plain kernels of a bundle, to be queued at once, where the driver keeps launches."""
+        recording = recorded(resident, self._place) if views else None
+        return None if recording is None else Recorded({Form.PLAIN: recording}, as_one(views))
+
     def launch(self, order: Order) -> None:
         """Queue a whole inference; the board was told of its arrival before."""
         tenant, place = order.tenant, self._place
@@ -46,7 +54,7 @@ class CriticalSide:
             if tenant.recorded is None:
                 launch_stages(tenant.resident, place, told)
             else:
-                event = place.queue.replay(tenant.recorded.recording)
+                event = place.queue.replay(tenant.recorded.forms[Form.PLAIN])
                 self._board.critical.add(Launched(tenant.task, tenant.recorded.view, event))
             outputs, fetched = tenant.resident.fetch(place.queue)
             place.queue.flush()

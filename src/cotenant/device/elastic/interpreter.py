@@ -51,19 +51,16 @@ from cotenant.device.elastic.queues import Queues, open_queues
 from cotenant.device.elastic.ready import bandwidth, make_ready, views
 from cotenant.device.elastic.resident import Resident
 from cotenant.device.elastic.rule import from_values
-from cotenant.device.elastic.stages import recorded
 from cotenant.device.elastic.tenant import (
     Answer,
     Message,
     Order,
-    Recorded,
     Tenant,
-    as_one,
     lost,
 )
 from cotenant.device.elastic.warm import warm_apart
 from cotenant.device.elastic.watchdog import Watchdog
-from cotenant.device.sharing import DeviceView, Form, KernelView, Sharing
+from cotenant.device.sharing import DeviceView, Form, Sharing
 
 _LOOK_EVERY_S = 0.1
 _CALM_S = 0.005
@@ -99,19 +96,19 @@ class _Machine:
         self._kind, self._number = kind, number
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         self._workers = workers
-        word = PauseWord(place)
         device = place.device
         view = DeviceView(place.width, device.unit_threads, device.unit_blocks)
-        self._board = Board(Shared(view, word, workers, rule.pauses, self._clock))
+        self._board = Board(Shared(view, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
         self._bandwidth: float | None = None
         """Of the device; measured with the first load."""
         self._serving = False
         """Critical requests have come."""
         self._critical = CriticalSide(self._queues.critical, self._board, self._clock, answer)
-        self._best_effort = BestEffortSide(
-            self._queues.best_effort, self._board, answer, word=word, rule=rule, clock=self._clock
-        )
+        self._only = self._side() if device.processor else None
+        """The side of all best-effort tasks, where one inference fills the device."""
+        self._sides: dict[int, BestEffortSide] = {}
+        """By seat."""
         self._tenants: dict[int, Tenant] = {}
         self._left: set[int] = set()
         """Seats that were unloaded before they had loaded."""
@@ -122,7 +119,7 @@ class _Machine:
         threading.Thread(target=self._load_all, daemon=True).start()
 
     def start(self) -> None:
-        for run in (self._critical.run, self._best_effort.run, self._watch):
+        for run in (self._critical.run, self._watch):
             threading.Thread(target=run, daemon=True).start()
 
     def run(self, seat: int, places: list[Any]) -> None:
@@ -131,7 +128,7 @@ class _Machine:
             self._board.arrive(seat)
             self._serving = True
         order = Order(tenant, tenant.arena.read(places), places, start_s)
-        (self._critical.launch if tenant.critical else self._best_effort.submit)(order)
+        (self._critical.launch if tenant.critical else self._sides[seat].submit)(order)
 
     def load(self, order: dict[str, Any], arena: Arena) -> None:
         self._loading.put(_Loading(order, arena))
@@ -140,6 +137,9 @@ class _Machine:
         self._board.forget(seat)
         if self._tenants.pop(seat, None) is None:
             self._left.add(seat)
+        side = self._sides.pop(seat, None)
+        if side is not None and side is not self._only:
+            side.close()
 
     def limit(self, width: int, duty: float) -> None:
         self._board.allowance = Allowance(width, duty)
@@ -165,11 +165,14 @@ class _Machine:
             if self._bandwidth is None:
                 self._bandwidth = bandwidth(place)
             about = views(resident, place, self._bandwidth, self._calm)
-        kept = self._recorded(resident, about) if critical else None
         seat = order["seat"]
+        side = None if critical else self._only or self._side()
+        kept = (side or self._critical).recorded(resident, about)
         if seat not in self._left:
             if critical:
                 self._board.expect(seat, order["period_s"])
+            if side is not None:
+                self._sides[seat] = side
             self._tenants[seat] = Tenant(
                 seat, order["task"], critical, resident, about, arena, kept
             )
@@ -179,9 +182,15 @@ class _Machine:
             "fallbacks": resident.fallbacks,
         }
 
-    def _recorded(self, resident: Resident, about: tuple[KernelView, ...]) -> Recorded | None:
-        recording = recorded(resident, self._queues.critical) if about else None
-        return None if recording is None else Recorded(recording, as_one(about))
+    def _side(self) -> BestEffortSide:
+        return BestEffortSide(
+            self._queues.best_effort(),
+            self._board,
+            self._answer,
+            word=PauseWord(self._queues.loading),
+            rule=self._rule,
+            clock=self._clock,
+        )
 
     def _calm(self) -> None:
         """Loading a model is nobody's urgent concern: wait while critical work is there."""

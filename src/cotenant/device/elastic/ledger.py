@@ -51,6 +51,11 @@ class Ledger:
         return form is Form.PREEMPTIVE and last.end == self._tiles[last.step]
 
     @property
+    def untouched(self) -> bool:
+        """Nothing was launched, or nothing has come of it."""
+        return self._step == self._done == 0 and self.settled
+
+    @property
     def counter(self) -> int:
         """What stands in the counter of the step that is launched next."""
         return self._counters[self._step]
@@ -64,6 +69,26 @@ class Ledger:
         if self._done == self._tiles[self._step]:
             self._step, self._done = self._step + 1, 0
         return launched
+
+    def launch_rest(self, form: Form) -> list[int] | None:
+        """Note a launch of all that is left.
+
+        Returns:
+            What has to stand in the counters of all steps before, where it does not stand there:
+            other forms than the preemptive one do not count.
+        """
+        step, done = self._step, self._done
+        after = len(self._tiles) - step - 1
+        due = [*self._tiles[:step], done, *[0] * after]
+        stands = self._counters[step:] == due[step:] and all(
+            counter >= tiles
+            for counter, tiles in zip(self._counters[:step], due[:step], strict=True)
+        )
+        if not stands:
+            self._counters = due
+        while self.step is not None:
+            self.launch(form, self._tiles[self._step])
+        return None if stands else due
 
     def settle(self, counters: Sequence[int]) -> None:
         """Take in the counters of all steps, read when nothing of the inference ran."""

@@ -1,5 +1,6 @@
-"""A device goes in; the queues that its two sides and its loader launch through come out."""
+"""A device goes in; the queues that its sides and its loader launch through come out."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cotenant.device.elastic.driver import Priority
@@ -7,10 +8,11 @@ from cotenant.device.elastic.place import Place, side_queues
 
 
 class Queues(NamedTuple):
-    """The same device, three times, each with a queue of its own."""
+    """The same device, for each that uses it, with a queue of its own."""
 
     critical: Place
-    best_effort: Place
+    best_effort: Callable[[], Place]
+    """One for each side, with a queue of its own."""
     loading: Place
     """Its queue takes times."""
 
@@ -23,6 +25,6 @@ def open_queues(place: Place, critical_first: bool) -> Queues:
     sides = tuple(device.queue(high) for _ in range(side_queues(device)))
     return Queues(
         place._replace(queue=device.queue(high), sides=sides),
-        place._replace(queue=device.queue(low)),
+        lambda: place._replace(queue=device.queue(low)),
         place._replace(queue=device.queue(timed=True)),
     )

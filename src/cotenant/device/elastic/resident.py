@@ -122,9 +122,17 @@ class Resident:
 
     def progress(self, queue: Queue) -> Sequence[int]:
         """How many tiles of each step were claimed; waits for all that is queued."""
-        found = np.empty(self._counters.size // 4, np.uint32)
-        queue.read(self._counters, found)
-        return [int(one) for one in found[:: len(found) // max(1, len(self.steps))]]
+        words = self._counters.size // 4
+        found, copied = queue.download(self._counters, (words,), "<u4")
+        queue.flush()
+        copied.wait()
+        return [int(one) for one in found[:: words // max(1, len(self.steps))]]
+
+    def count(self, queue: Queue, tiles: Sequence[int]) -> None:
+        """Queue that the counters of the steps stand at so many tiles."""
+        words = np.zeros(self._counters.size // 4, np.uint32)
+        words[:: len(words) // max(1, len(self.steps))] = tiles
+        queue.upload(self._counters, words)
 
     def _kernel(self, bundle: Bundle, place: Place, name: str, variant: str) -> Forms:
         about = self._manifest.kernels[name]

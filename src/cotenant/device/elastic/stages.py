@@ -9,7 +9,8 @@ joined in the own queue, so whoever uses that queue alone need not know of the o
 from collections.abc import Callable, Sequence
 
 from cotenant.device.elastic.driver import DriverError, Event, Queue, Recording
-from cotenant.device.elastic.launch import launch_plain
+from cotenant.device.elastic.launch import launch_plain, launch_preemptive
+from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
 from cotenant.device.elastic.resident import Resident
 
@@ -48,6 +49,36 @@ def recorded(resident: Resident, place: Place) -> Recording | None:
         launch_stages(resident, place._replace(queue=queue, sides=tuple(sides)))
 
     return place.device.record(fill, len(place.sides))
+
+
+def recorded_elastic(
+    resident: Resident, place: Place, pause: PauseWord, widths: Sequence[int]
+) -> Recording | None:
+    """All steps in their order, each from where its counter stands, until `pause` is set.
+
+    Args:
+        widths: physical blocks of each step.
+
+    Returns:
+        `None` where the driver keeps no launches, or a kernel has no such form: it would run
+        whatever became of those before it.
+    """
+    if any(step.kernel.preemptive is None for step in resident.steps):
+        return None
+
+    def fill(queue: Queue, sides: Sequence[Queue]) -> None:
+        own = place._replace(queue=queue, sides=tuple(sides))
+        for step, width in zip(resident.steps, widths, strict=True):
+            launch_preemptive(
+                own,
+                step.kernel,
+                step.arguments,
+                progress=step.progress,
+                pause=pause.buffer,
+                width=width,
+            )
+
+    return place.device.record(fill, 0)
 
 
 def _queued(

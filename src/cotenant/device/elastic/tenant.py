@@ -7,7 +7,7 @@ from cotenant.device.arena import Arena, Place, end_of
 from cotenant.device.bundle import Array
 from cotenant.device.elastic.driver import DriverError, Recording
 from cotenant.device.elastic.resident import Resident
-from cotenant.device.sharing import KernelView
+from cotenant.device.sharing import Form, KernelView
 
 Message = dict[str, Any]
 Answer = Callable[[Message], None]
@@ -15,9 +15,13 @@ Answer = Callable[[Message], None]
 
 
 class Recorded(NamedTuple):
-    """All plain kernels of a bundle, to be queued at once."""
+    """All kernels of a bundle, to be queued at once, in each form in which that may be asked for.
 
-    recording: Recording
+    Preemptive ones take up each step where its counter stands: steps that are complete end at
+    once, so that the same recording goes on with an inference that was paused.
+    """
+
+    forms: Mapping[Form, Recording]
     view: KernelView
     """What stands for them, since nobody is told of them one by one."""
 
@@ -33,7 +37,7 @@ class Tenant(NamedTuple):
     """One for each step."""
     arena: Arena
     recorded: Recorded | None = None
-    """Of a critical task, where the device's driver keeps launches."""
+    """Where the device's driver keeps launches."""
 
 
 class Order(NamedTuple):
@@ -80,4 +84,4 @@ def as_one(views: Sequence[KernelView]) -> KernelView:
     longest = max(views, key=lambda view: view.alone_s or 0.0)
     times_s = [view.alone_s for view in views if view.alone_s is not None]
     whole_s = sum(times_s) if len(times_s) == len(views) else None
-    return longest._replace(alone_s=whole_s)
+    return longest._replace(alone_s=whole_s, elastic=all(view.elastic for view in views))

@@ -82,6 +82,7 @@ class CotenantSharing:
     shard_s: float = 0.001
     pauses: bool = True
     critical_first: bool = True
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -31,6 +31,7 @@ class InterStreamBarrierSharing:
 
     pauses: bool = False
     critical_first: bool = False
+    at_once: bool = False
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -51,6 +51,7 @@ class MiriamSharing:
     """Launch overhead of all shards together over the kernel's own time."""
     pauses: bool = False
     critical_first: bool = True
+    at_once: bool = False
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN, Form.STATIC})
 
     def next_shard(self, moment: Moment) -> Shard | None:

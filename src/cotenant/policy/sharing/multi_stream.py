@@ -26,6 +26,7 @@ class MultiStreamSharing:
     critical_first: bool = True
     """False for sessions side by side that know of no criticality."""
     pauses: bool = False
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -37,6 +37,7 @@ class OrionSharing:
     """Best-effort kernels on the device at a time."""
     pauses: bool = False
     critical_first: bool = True
+    at_once: bool = False
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -30,6 +30,7 @@ class ReefSharing:
 
     pauses: bool = True
     critical_first: bool = True
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:

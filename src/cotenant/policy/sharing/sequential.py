@@ -27,6 +27,7 @@ class SequentialSharing:
 
     pauses: bool = False
     critical_first: bool = False
+    at_once: bool = True
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
