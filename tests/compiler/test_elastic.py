@@ -79,6 +79,25 @@ def test_ordinary_kernels_are_transformed(text: str) -> None:
     assert one.rung is Rung.PREEMPTIVE
 
 
+def test_known_grids_are_written_into_the_forms() -> None:
+    text = cuda("x[blockIdx.x] = n;")
+    (line,) = _calls(make_elastic(text, Language.CUDA, {"k": (12, 1, 1)}).text)
+    assert "make_uint3(cotenant_tile, 0u, 0u), make_uint3(12u, 1u, 1u)" in line
+    (flat,) = _calls(make_elastic(text, Language.CUDA, {"k": (4, 3, 1)}).text)
+    assert (
+        "make_uint3(cotenant_tile % 4u, cotenant_tile / 4u % 3u, cotenant_tile / 4u / 3u)" in flat
+    )
+    (unknown,) = _calls(make_elastic(text, Language.CUDA, {"other": (4, 3, 1)}).text)
+    assert "cotenant_tile % cotenant_x" in unknown
+
+
+def _calls(text: str) -> set[str]:
+    """What the two forms say to a tile, but for the zero that the static one adds to pointers."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("k_tile(")]
+    assert len(lines) == 2
+    return {line.replace(" + cotenant_zero", "") for line in lines}
+
+
 def test_an_open_brace_is_refused_with_its_line() -> None:
     with pytest.raises(ModelError, match="line 2"):
         make_elastic("// a\n__global__ void k(int* x) { if (x) {", Language.CUDA)

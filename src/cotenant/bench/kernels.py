@@ -108,7 +108,7 @@ def _lines(model: str, target: Target, examiner: Examiner, tell: Tell) -> Iterat
     count = len(program.kernels)
     for number, kernel in enumerate(program.kernels):
         told(kernel.name, number, count)
-        made = make_elastic(kernel.source, target.language)
+        made = make_elastic(kernel.source, target.language, {kernel.name: kernel.grid})
         outcome = next(one for one in made.kernels if one.kernel == kernel.name)
         line: dict[str, Any] = {
             "kind": "kernel",

@@ -112,7 +112,7 @@ def _write(
 
     def schedule(kernel: Kernel, stem: str) -> dict[str, object] | None:
         """What the manifest says of it; `None` for a variant that is too large, or less elastic."""
-        elastic = make_elastic(kernel.source, target.language)
+        elastic = make_elastic(kernel.source, target.language, {kernel.name: kernel.grid})
         one = next(one for one in elastic.kernels if one.kernel == kernel.name)
         assembled = assemble(elastic.text, kernel.name) if assemble else None
         used = assembled.resources if assembled else {}

@@ -17,7 +17,9 @@ there they move into a structure whose address the body is given.
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cotenant.compiler.obstacles import obstacle
@@ -25,6 +27,9 @@ from cotenant.compiler.source import Kernel, Language, find_kernels, split_list
 
 STATIC_SUFFIX = "_static"
 PREEMPTIVE_SUFFIX = "_preemptive"
+
+
+Triple = tuple[int, int, int]
 
 
 class Rung(StrEnum):
@@ -52,8 +57,15 @@ class ElasticSource(NamedTuple):
     kernels: tuple[Elastic, ...]
 
 
-def make_elastic(text: str, language: Language) -> ElasticSource:
+def make_elastic(
+    text: str, language: Language, grids: Mapping[str, Triple] = MappingProxyType({})
+) -> ElasticSource:
     """Add the two elastic forms of every kernel that can have them.
+
+    Args:
+        grids: logical blocks along each axis, of kernels that are always launched with so many.
+            Theirs are written into the forms, and a tile's place on an only axis is its number:
+            three divisions less for each thread, which a brief kernel feels.
 
     Raises:
         ModelError: brackets do not match.
@@ -63,7 +75,9 @@ def make_elastic(text: str, language: Language) -> ElasticSource:
         reason = obstacle(text, kernel, language)
         if reason is None:
             dialect = _DIALECTS[language]
-            parts += [dialect.tile(kernel), _static(kernel, dialect), _preemptive(kernel, dialect)]
+            grid = grids.get(kernel.name)
+            parts.append(dialect.tile(kernel))
+            parts += [made(kernel, dialect, grid) for made in (_static, _preemptive)]
         rung = Rung.PREEMPTIVE if reason is None else Rung.UNMODIFIED
         outcome.append(Elastic(kernel.name, rung, reason))
     return ElasticSource("\n".join(parts), tuple(outcome))
@@ -209,18 +223,23 @@ def _signature(kernel: Kernel, dialect: _Dialect, suffix: str, extra: tuple[str,
     return f"{kernel.head} {kernel.name}{suffix}({parameters})"
 
 
-def _call(kernel: Kernel, dialect: _Dialect, given: tuple[str, ...]) -> str:
+def _call(kernel: Kernel, dialect: _Dialect, given: tuple[str, ...], known: Triple | None) -> str:
     _, passed = dialect.shared(kernel)
-    block = (
-        f"{dialect.triple}(cotenant_tile % cotenant_x, "
-        "cotenant_tile / cotenant_x % cotenant_y, cotenant_tile / cotenant_x / cotenant_y)"
-    )
-    grid = f"{dialect.triple}(cotenant_x, cotenant_y, cotenant_z)"
+    x, y, z = ("cotenant_x", "cotenant_y", "cotenant_z") if known is None else map(_unsigned, known)
+    tile = "cotenant_tile"
+    place = (f"{tile} % {x}", f"{tile} / {x} % {y}", f"{tile} / {x} / {y}")
+    if known is not None and known[1:] == (1, 1):
+        place = (tile, "0u", "0u")
+    block, grid = (f"{dialect.triple}({', '.join(three)})" for three in (place, (x, y, z)))
     arguments = (*given, *((passed,) if passed else ()), block, grid)
     return f"{kernel.name}_tile({', '.join(arguments)});"
 
 
-def _static(kernel: Kernel, dialect: _Dialect) -> str:
+def _unsigned(number: int) -> str:
+    return f"{number}u"
+
+
+def _static(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
     unsigned = dialect.unsigned
     shared, _ = dialect.shared(kernel)
     head = _signature(
@@ -230,14 +249,14 @@ def _static(kernel: Kernel, dialect: _Dialect) -> str:
   {shared}
   for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
        cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
-    {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel))}
+    {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
     {dialect.barrier}
   }}
 }}
 """
 
 
-def _preemptive(kernel: Kernel, dialect: _Dialect) -> str:
+def _preemptive(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
     unsigned = dialect.unsigned
     shared, _ = dialect.shared(kernel)
     head = _signature(
@@ -260,7 +279,7 @@ def _preemptive(kernel: Kernel, dialect: _Dialect) -> str:
     if (cotenant_tile >= cotenant_end) {{
       break;
     }}
-    {_call(kernel, dialect, kernel.arguments)}
+    {_call(kernel, dialect, kernel.arguments, grid)}
   }}
 }}
 """

@@ -27,7 +27,8 @@ from cotenant.policy.base import (
 from cotenant.policy.batching import next_batch
 from cotenant.policy.sharing.cotenant import CotenantSharing
 
-_GATED = Capability.GATED  # a member of an enumeration is slow to look up
+# A member of an enumeration is slow to look up.
+_GATED, _ELASTIC = Capability.GATED, Capability.ELASTIC
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Cotenant:
 
     side_by_side: int = 2
     """Best-effort launches in flight on one component."""
+    streams: int = 8
+    """The same where it is elastic: what runs side by side there is for its own rule to say."""
     slack_s: float = 0.1
     """Lead over the neediest best-effort task at which a task has to wait."""
     anticipation_s: float = 0.003
@@ -84,7 +87,8 @@ class Cotenant:
     def _best_effort(
         self, place: ComponentView, waiting: list[TaskView], snapshot: Snapshot, now_s: float
     ) -> list[Launch | Wake]:
-        free = self.side_by_side
+        elastic = place.component.capability is _ELASTIC
+        free = self.streams if elastic else self.side_by_side
         for one in place.running:
             free -= not one.critical
         if free <= 0:

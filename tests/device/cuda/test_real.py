@@ -11,6 +11,7 @@ from cotenant.compiler.elastic import make_elastic
 from cotenant.compiler.nvrtc import assemble
 from cotenant.compiler.program import Program, parse_target
 from cotenant.compiler.source import Language
+from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import DeviceError
 from cotenant.device.bundle import Bundle, Code, read_bundle
 from cotenant.device.cuda.driver import devices, open_place
@@ -20,6 +21,7 @@ from cotenant.device.elastic.ready import make_ready
 from cotenant.device.elastic.resident import Resident
 from cotenant.device.elastic.runner import Runner
 from cotenant.device.elastic.stages import recorded
+from cotenant.device.elastic.workers import NoWorkers
 from tests.compiler.kernels import scale_program
 from tests.device.cuda.programs import in_cuda
 from tests.device.elastic.events import random_words
@@ -31,6 +33,7 @@ from tests.device.elastic.inferences import (
     zoo_program,
 )
 from tests.device.elastic.programs import branched, branching_program, spin_program, spun
+from tests.device.elastic.stopping import TILES, stopped, stopping_program
 
 pytestmark = [
     pytest.mark.device,
@@ -94,6 +97,18 @@ def test_a_graph_gives_what_single_launches_give(sides: int, place: Place, tmp_p
         answer, copies = one.fetch(wide.queue)
         copies[0].wait()
         np.testing.assert_array_equal(answer["y"], branched(x))
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("width", [1, 7])
+def test_after_the_flag_no_tile_is_lost_or_done_twice(
+    width: int, at_once: bool, place: Place, tmp_path: Path
+) -> None:
+    one = Resident(bundled(in_cuda(stopping_program()), tmp_path), place)
+    workers = NoWorkers(MonotonicClock())
+    for at in (0, 13, TILES - 1):
+        sums, _ = stopped(one, place, workers, at=at, width=width, at_once=at_once)
+        assert sums == [1] * TILES
 
 
 @pytest.mark.timeout(900)

@@ -67,9 +67,23 @@ def launch_static(
     tiles: range,
     width: int,
 ) -> Event:
-    """Tiles of a range, on `width` physical blocks."""
+    """Tiles of a range, on at most `width` physical blocks.
+
+    On as few as do it in as many turns: where some blocks had one tile more than others, those
+    that share a unit with them would be waited for.
+    """
     ends = (np.uint32(tiles.start), np.uint32(tiles.stop))
-    return _launch(place, kernel, kernel.static, (*arguments, *ends), width)
+    return _launch(place, kernel, kernel.static, (*arguments, *ends), balanced(len(tiles), width))
+
+
+def balanced(tiles: int, width: int) -> int:
+    """The least width with as many turns, and so as long for equal tiles.
+
+    >>> balanced(12, 8), balanced(8, 8), balanced(9, 8), balanced(3, 8), balanced(0, 8)
+    (6, 8, 5, 3, 1)
+    """
+    turns = max(1, -(-tiles // max(1, width)))
+    return max(1, -(-tiles // turns))
 
 
 def launch_preemptive(

@@ -110,6 +110,17 @@ class OpenClKernel:
     def __init__(self, native: cl.Kernel, device: cl.Device) -> None:
         self.native = native
         self._device = device
+        self._typed = False
+
+    def take(self, arguments: Sequence[Argument]) -> None:
+        """Set the arguments of the next launch."""
+        if not self._typed:
+            # Else the package finds out what a scalar is each time, in 10 us for each.
+            types = [one.dtype if isinstance(one, np.generic) else None for one in arguments]
+            self.native.set_arg_types(types)
+            self._typed = True
+        given: Any = [one.native if type(one) is OpenClBuffer else one for one in arguments]
+        self.native.set_args(*given)
 
     @property
     def name(self) -> str:
@@ -150,10 +161,9 @@ class OpenClQueue:
     ) -> OpenClEvent:
         size = (blocks[0] * block[0], blocks[1] * block[1], blocks[2] * block[2])
         native = kernel.native
-        given = [one.native if type(one) is OpenClBuffer else one for one in arguments]
         others = [one.native for one in behind] if behind else None
         try:
-            native.set_args(*given)
+            kernel.take(arguments)  # type: ignore[attr-defined]
             return OpenClEvent(
                 cl.enqueue_nd_range_kernel(self.native, native, size, block, wait_for=others)
             )
