@@ -158,8 +158,9 @@ def read_noted(folder: Path, content: bytes | None) -> object:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 3}, "upgrade cotenant"),
+        ({"version": 4}, "upgrade cotenant"),
         ({"version": "1"}, "upgrade cotenant"),
+        ({"version": 2}, "compile the model again"),
         ({"format": "other"}, "no manifest"),
         ({"target": "cuda:sm_87"}, "compile it again with --target opencl"),
         ({"files": {}}, "no hash"),

@@ -6,7 +6,8 @@ plain one does, whatever the ranges, widths and pauses.
 
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy as np
 from cotenant.compiler.program import Array, Kernel
 from cotenant.core.clock import MonotonicClock
 from cotenant.device.bundle import Code
-from cotenant.device.elastic.driver import Buffer, Event
+from cotenant.device.elastic.driver import Buffer, Event, Queue
 from cotenant.device.elastic.launch import (
     Forms,
+    claim_for,
     forms,
     launch_plain,
     launch_preemptive,
@@ -24,11 +26,12 @@ from cotenant.device.elastic.launch import (
 )
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
+from cotenant.device.sharing import DeviceView, KernelView
+from cotenant.policy.sharing.room import resident
 
-_CUTS_MAX, _PAUSES_MAX = 4, 3
+_CUTS_MAX, _PAUSES_MAX, _CLAIM_MAX = 4, 3, 5
 _SAMPLE_S = 2e-3  # shorter kernels are launched several times for one sample
-_LAUNCHES_MAX = 64
-_WIDTH_PER_UNIT = 4  # physical blocks that fill a device, with some to balance
+_LAUNCHES_MAX = 256
 
 
 class Costs(NamedTuple):
@@ -79,6 +82,11 @@ class Trial:
                 self._changing[name] = buffers[name]
         self._arguments = tuple(buffers[name] for name in arguments)
         self._pause = PauseWord(place)
+        self._claim = 1
+        x, y, z = kernel.block
+        view = DeviceView(place.width, place.device.unit_threads, place.device.unit_blocks)
+        about = KernelView(kernel.name, self._forms.tiles, x * y * z, True, None, None)
+        self._width = min(self._forms.tiles, place.width * resident(view, about))
         apart = max(4, place.device.alignment_bytes)
         self._counters = place.device.buffer(apart * _LAUNCHES_MAX)
         self._words = [self._counters.part(apart * number, 4) for number in range(_LAUNCHES_MAX)]
@@ -89,9 +97,9 @@ class Trial:
             name: rng.standard_normal(buffer.size // 4, np.float32)
             for name, buffer in self._changing.items()
         }
-        self._timed(0, 1)  # the device may compile when a form is first launched
+        launch_plain(self._place, self._forms, self._arguments).wait()  # it may be compiled now
         self._reset(initial)
-        alone_s = self._timed(0, 1)
+        alone_s = self._timed(self._several(0, 1), 1)
         wanted = self._contents()
         self._reset(initial)
         self._in_ranges(rng)
@@ -104,32 +112,50 @@ class Trial:
         """Rounds of all three forms, each round in an order drawn anew."""
         self._reset({n: np.zeros(b.size // 4, np.float32) for n, b in self._changing.items()})
         launch_plain(self._place, self._forms, self._arguments).wait()
-        once_s = self._timed(0, 1)
+        once_s = self._timed(self._several(0, 1), 1)
+        self._claim = claim_for(self._forms.tiles, self._width, once_s)
         launches = int(np.clip(np.ceil(_SAMPLE_S / max(once_s, 1e-9)), 1, _LAUNCHES_MAX))
+        samples = [self._several(form, launches) for form in range(3)]
         found = []
         for number in range(rounds + 1):
             times_s = [0.0, 0.0, 0.0]
             for form in rng.permutation(3):
-                times_s[form] = self._timed(int(form), launches)
+                times_s[form] = self._timed(samples[form], launches)
             if number > 0:  # the first is warm-up
                 found.append(Costs(*times_s))
         return found
 
-    def _timed(self, form: int, launches: int) -> float:
-        place, tiles = self._place, self._forms.tiles
-        width = min(tiles, _WIDTH_PER_UNIT * place.width)
+    def _several(self, form: int, launches: int) -> Callable[[], object]:
+        """What queues so many launches, in one call where the driver keeps launches.
+
+        Else a launch from Python takes longer than a brief kernel, and longer with more arguments.
+        """
+
+        def fill(queue: Queue, sides: Sequence[Queue] = ()) -> None:
+            own = self._place._replace(queue=queue)
+            for number in range(launches):
+                self._launch(own, form, number)
+
+        recording = self._place.device.record(fill, 0)
+        queue = self._place.queue
+        return partial(fill, queue) if recording is None else partial(queue.replay, recording)
+
+    def _timed(self, several: Callable[[], object], launches: int) -> float:
         self._zero_counters()
         now = MonotonicClock().now
         start_s = now()
-        for number in range(launches):
-            if form == 0:
-                launch_plain(place, self._forms, self._arguments)
-            elif form == 1:
-                launch_static(place, self._forms, self._arguments, range(tiles), width)
-            else:
-                self._preemptive(self._words[number], width)
-        place.queue.finish()
+        several()
+        self._place.queue.finish()
         return (now() - start_s) / launches
+
+    def _launch(self, place: Place, form: int, number: int) -> None:
+        if form == 0:
+            launch_plain(place, self._forms, self._arguments)
+        elif form == 1:
+            tiles = range(self._forms.tiles)
+            launch_static(place, self._forms, self._arguments, tiles, self._width)
+        else:
+            self._preemptive(place, self._words[number], self._width, self._claim)
 
     def _in_ranges(self, rng: np.random.Generator) -> None:
         tiles = self._forms.tiles
@@ -145,33 +171,38 @@ class Trial:
         self._zero_counters()
         word = self._words[0]
         self._pause.set()
-        self._preemptive(word, self._drawn_width(rng)).wait()
+        self._drawn(word, rng).wait()
         if self._read(word) != 0:
             return False
         for _ in range(int(rng.integers(1, _PAUSES_MAX + 1))):
             self._pause.clear()
-            event = self._preemptive(word, self._drawn_width(rng))
+            event = self._drawn(word, rng)
             self._place.queue.flush()
             timer = threading.Timer(float(rng.uniform(0, alone_s)), self._pause.set)
             timer.start()
             event.wait()
             timer.join()
         self._pause.clear()
-        self._preemptive(word, self._drawn_width(rng)).wait()
+        self._drawn(word, rng).wait()
         return self._read(word) >= self._forms.tiles
 
-    def _preemptive(self, word: Buffer, width: int) -> Event:
+    def _preemptive(self, place: Place, word: Buffer, width: int, claim: int) -> Event:
         return launch_preemptive(
-            self._place,
+            place,
             self._forms,
             self._arguments,
             progress=word,
             pause=self._pause.buffer,
             width=width,
+            claim=claim,
         )
 
+    def _drawn(self, word: Buffer, rng: np.random.Generator) -> Event:
+        claim = int(rng.integers(1, _CLAIM_MAX + 1))
+        return self._preemptive(self._place, word, self._drawn_width(rng), claim)
+
     def _drawn_width(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(1, 2 * _WIDTH_PER_UNIT * self._place.width))
+        return int(rng.integers(1, 2 * self._width + 1))
 
     def _reset(self, initial: Mapping[str, Array]) -> None:
         for name, value in initial.items():

@@ -20,6 +20,7 @@ import yaml
 
 from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import ExecutionError
+from cotenant.core.task import Trace
 from cotenant.core.workload import Workload
 
 SERVE: tuple[str, ...] = (sys.executable, "-m", "cotenant", "serve")
@@ -202,9 +203,14 @@ def free_ports(number: int) -> list[int]:
 
 def _as_yaml(workload: Workload) -> str:
     # What the bench leaves out the server fills in; it also must not meet a trace that
-    # lies relative to somebody else's folder, and it needs no arrivals to serve.
+    # lies relative to somebody else's folder. It may know what its users would tell it.
     tasks = [
-        task.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"arrivals"})
+        task.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude_defaults=True,
+            exclude={"arrivals"} if isinstance(task.arrivals, Trace) else None,
+        )
         | {"model": _absolute(task.model)}
         for task in workload.tasks
     ]

@@ -4,12 +4,13 @@ The original kernel K stays as it is. Its body becomes a function of its argumen
 *logical* block and the *logical* grid, and two kernels call it for one tile after another:
 
     K_static      each of the physical blocks takes every width-th tile of [begin, end)
-    K_preemptive  blocks claim tiles from `progress` until it reaches `end`, or until the host
-                  sets `pause`; a claimed tile is always finished, so that every tile below
-                  `progress` is done when the launch has ended, and launching again resumes
+    K_preemptive  blocks claim `claim` tiles at a time from `progress` until it reaches `end`, or
+                  until the host sets `pause`; a claimed tile is always finished, so that every
+                  tile below `progress` is done when the launch has ended, and launching again
+                  resumes
 
 Both are launched on one axis: the number of blocks is the width. `progress` may end above
-`end`, by at most one for each block.
+`end`, by at most one claim for each block.
 
 A thread that returns from the body only leaves the function: it meets the others at the
 barrier between tiles. OpenCL C 1.2 wants shared arrays at the outermost scope of a kernel, so
@@ -90,15 +91,15 @@ class _Cuda:
     """What the two forms are made of in CUDA C."""
 
     unsigned = "unsigned int"
-    barrier = "__syncthreads();"
     block = "blockIdx.x"
     blocks = "gridDim.x"
     leader = "threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0"
-    claim = "atomicAdd(cotenant_progress, 1u)"
+    claim = "atomicAdd(cotenant_progress, cotenant_claim)"
     progress = "unsigned int* cotenant_progress"
     pause = "const volatile unsigned int* cotenant_pause"
     claimed = "__shared__ unsigned int cotenant_claimed;"
     triple = "make_uint3"
+    barrier = "__syncthreads();"
     fresh = (
         "unsigned int cotenant_zero;\n"
         '    asm volatile("mov.u32 %0, 0;" : "=r"(cotenant_zero));\n    '
@@ -115,6 +116,13 @@ class _Cuda:
             f"{name} + cotenant_zero" if _OBJECT_POINTER.search(declared) else name
             for name, declared in zip(kernel.arguments, kernel.parameters, strict=True)
         )
+
+    def between(self, kernel: Kernel) -> str:
+        """What stands between two tiles of a block: nothing, where they have nothing in common.
+
+        Warps then go on with the next tile while others wait for memory.
+        """
+        return self.barrier if "__shared__" in kernel.plain_body else ""
 
     def shared(self, kernel: Kernel) -> tuple[str, str]:
         """Nothing: in CUDA C a function may declare shared memory itself."""
@@ -136,16 +144,20 @@ class _OpenCl:
     """What the two forms are made of in OpenCL C."""
 
     unsigned = "uint"
-    barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
     block = "(uint)get_group_id(0)"
     blocks = "(uint)get_num_groups(0)"
     leader = "get_local_id(0) == 0 && get_local_id(1) == 0 && get_local_id(2) == 0"
-    claim = "atomic_inc(cotenant_progress)"
+    claim = "atomic_add(cotenant_progress, cotenant_claim)"
     progress = "volatile __global uint* cotenant_progress"
     pause = "const volatile __global uint* cotenant_pause"
     claimed = "__local uint cotenant_claimed;"
     triple = "(uint3)"
+    barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
     fresh = ""
+
+    def between(self, kernel: Kernel) -> str:
+        """A barrier: without one a processor takes all tiles for one thread after the other."""
+        return self.barrier
 
     def arguments(self, kernel: Kernel) -> tuple[str, ...]:
         """What a tile of the static form is called with."""
@@ -250,7 +262,7 @@ def _static(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
   for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
        cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
     {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
-    {dialect.barrier}
+    {dialect.between(kernel)}
   }}
 }}
 """
@@ -263,7 +275,12 @@ def _preemptive(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
         kernel,
         dialect,
         PREEMPTIVE_SUFFIX,
-        (dialect.progress, dialect.pause, f"{unsigned} cotenant_end"),
+        (
+            dialect.progress,
+            dialect.pause,
+            f"{unsigned} cotenant_end",
+            f"{unsigned} cotenant_claim",
+        ),
     )
     # The second barrier keeps the leader from claiming anew before all have read the first.
     return f"""{head} {{
@@ -274,12 +291,18 @@ def _preemptive(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
       cotenant_claimed = *cotenant_pause ? 0xffffffffu : {dialect.claim};
     }}
     {dialect.barrier}
-    const {unsigned} cotenant_tile = cotenant_claimed;
+    const {unsigned} cotenant_first = cotenant_claimed;
     {dialect.barrier}
-    if (cotenant_tile >= cotenant_end) {{
+    if (cotenant_first >= cotenant_end) {{
       break;
     }}
-    {_call(kernel, dialect, kernel.arguments, grid)}
+    const {unsigned} cotenant_last = cotenant_end - cotenant_first < cotenant_claim
+        ? cotenant_end : cotenant_first + cotenant_claim;
+    for ({unsigned} cotenant_tile = cotenant_first; cotenant_tile < cotenant_last;
+         ++cotenant_tile) {{
+      {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
+      {dialect.between(kernel)}
+    }}
   }}
 }}
 """

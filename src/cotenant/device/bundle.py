@@ -31,7 +31,7 @@ _EXAMPLES = {"cuda": "cuda:sm_87, or what 'cotenant devices' shows"}
 """Kinds of which a target says more."""
 
 FORMAT = "cotenant-bundle"
-VERSION = 2
+VERSION = 3
 MANIFEST = stored.MANIFEST
 WEIGHTS = "weights.safetensors"
 
@@ -102,14 +102,14 @@ class Step(_Frozen):
     kernel: str
     arguments: tuple[str, ...]
     stage: int | None = None
-    """Steps of one stage do not depend on each other; version 1 does not say."""
+    """Steps of one stage do not depend on each other; where it is absent, they may."""
 
 
 class Manifest(_Frozen):
     """What manifest.json holds."""
 
     format: Literal["cotenant-bundle"]
-    version: Literal[1, 2]
+    version: Literal[3]
     target: str
     model: str
     """Name and hash of the model file."""
@@ -231,6 +231,11 @@ def _manifest(folder: Path, files: Contents) -> tuple[Manifest, str]:
         raise ModelError(
             f"bundle {str(folder)!r} has version {version}, and this installation reads up to "
             f"{VERSION}; upgrade cotenant, or compile the model again here"
+        )
+    if version < VERSION:
+        raise ModelError(
+            f"bundle {str(folder)!r} has version {version}, whose kernels pause in another way "
+            f"than this installation's, {VERSION}; compile the model again here"
         )
     sha256 = noted.pop("sha256", None)
     if sha256 != digest(noted):

@@ -92,17 +92,18 @@ def _elastic(blocks: Sequence[int], given: Sequence[Any]) -> None:
 
 
 def _preemptive(body: Body, width: int, threads: int, given: list[Any]) -> int:
-    progress, pause, end = given[-6].view(np.uint32), given[-5].view(np.uint32), given[-4]
+    progress, pause, end, claim = (*(one.view(np.uint32) for one in given[-7:-5]), *given[-5:-3])
     done, running = 0, width
     while running:
         for _ in range(running):
             if pause[0]:
                 running -= 1
                 continue
-            tile, progress[0] = int(progress[0]), progress[0] + 1
-            if tile >= end:
+            first, progress[0] = int(progress[0]), progress[0] + claim
+            if first >= end:
                 running -= 1
                 continue
-            body(tile, threads, given)
-            done += 1
+            for tile in range(first, min(first + claim, end)):
+                body(tile, threads, given)
+                done += 1
     return done

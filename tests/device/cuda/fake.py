@@ -33,7 +33,6 @@ def entries_of(ptx: bytes) -> dict[str, tuple[int, ...]]:
 class FakeCuda(State):
     """Stands for the module `cuda.bindings.driver`."""
 
-    CU_MEMHOSTALLOC_DEVICEMAP = 2
     for _name in (one for one in vars(codes) if one.startswith("CU")):
         locals()[_name] = getattr(codes, _name)
 
@@ -115,12 +114,6 @@ class FakeCuda(State):
             raise Refused(R.CUDA_ERROR_INVALID_VALUE)
         self._run_all()
         del self._memory[self._pinned.pop(p)[1]]
-
-    @asked
-    def cuMemHostGetDevicePointer(self, p: int, Flags: int) -> Any:
-        if p not in self._pinned:
-            raise Refused(R.CUDA_ERROR_INVALID_VALUE)
-        return self._pinned[p][1]
 
     @asked
     def cuMemcpyHtoDAsync(self, dstDevice: int, srcHost: int, ByteCount: int, hStream: Any) -> None:

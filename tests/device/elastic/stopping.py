@@ -38,13 +38,15 @@ class _Watching:
     critical_first = False
     forms = frozenset({Form.PREEMPTIVE})
 
-    def __init__(self, width: int, at_once: bool) -> None:
+    def __init__(self, width: int, word: PauseWord, at_once: bool) -> None:
         self.width = width
+        self.word = word
         self.at_once = at_once
         self.seen: list[Moment] = []
 
     def next_shard(self, moment: Moment) -> Shard | None:
         self.seen.append(moment)
+        self.word.clear()  # the device set it itself, and the host need not know
         return Shard(Form.PREEMPTIVE, TILES, self.width)
 
 
@@ -86,7 +88,7 @@ def stopped(
     resident.steps = (step._replace(arguments=(y, word.buffer, at_buffer)),)
     clock = MonotonicClock()
     board = Board(Shared(DeviceView(2, 64), workers, True, clock))
-    rule = _Watching(width, at_once)
+    rule = _Watching(width, word, at_once)
     side = BestEffortSide(place, board, answers.put, word=word, rule=rule, clock=clock)
     arena = Arena.create()
     views = (KernelView("stops", TILES, 1, True, None, None),)

@@ -110,7 +110,7 @@ class CudaAccelerator:
         return made
 
     def word(self) -> CudaWord:
-        return CudaWord(self._cuda)
+        return CudaWord(self._cuda, self._untimed, self.queue(Priority.HIGH))
 
     def queue(self, priority: Priority = Priority.ORDINARY, *, timed: bool = False) -> CudaQueue:
         events = self._timed if timed else self._untimed

@@ -19,7 +19,12 @@ from cotenant.core.errors import InvalidRequest
 from cotenant.device.elastic.board import Board
 from cotenant.device.elastic.driver import DriverError, Event, Recording, wait_for
 from cotenant.device.elastic.flights import Launched
-from cotenant.device.elastic.launch import launch_plain, launch_preemptive, launch_static
+from cotenant.device.elastic.launch import (
+    claim_for,
+    launch_plain,
+    launch_preemptive,
+    launch_static,
+)
 from cotenant.device.elastic.ledger import Ledger
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
@@ -98,15 +103,16 @@ class BestEffortSide:
         if Form.PLAIN in self._rule.forms:
             found[Form.PLAIN] = recorded(resident, self._place)
         if Form.PREEMPTIVE in self._rule.forms:
-            widths = [self._idle_width(view) for view in views]
-            found[Form.PREEMPTIVE] = recorded_elastic(resident, self._place, self._word, widths)
+            sizes = [self._idle_sizes(view) for view in views]
+            found[Form.PREEMPTIVE] = recorded_elastic(resident, self._place, self._word, sizes)
         kept = {form: one for form, one in found.items() if one is not None}
         return Recorded(kept, as_one(views)) if kept else None
 
-    def _idle_width(self, view: KernelView) -> int:
-        """Physical blocks that the rule gives a kernel where there is nothing else."""
+    def _idle_sizes(self, view: KernelView) -> tuple[int, int]:
+        """Physical blocks that the rule gives a kernel where nothing else is, and their claims."""
         shard = self._rule.next_shard(self._board.idle(view))
-        return self._place.width if shard is None else max(1, min(shard.width, view.tiles))
+        width = max(1, min(self._place.width if shard is None else shard.width, view.tiles))
+        return width, claim_for(view.tiles, width, view.alone_s)
 
     def run(self) -> None:
         while (order := self._orders.get()) is not None:
@@ -208,14 +214,16 @@ class BestEffortSide:
             if not free:
                 return
             counter, tiles = ledger.counter, ledger.launch(shard.form, shard.tiles)
-            event = self._launch(step, shard, tiles, counter)
+            event = self._launch(step, shard, tiles, counter, view.alone_s)
             self._place.queue.flush()
             self._board.charge(shard.charge_s)
             part = len(tiles) / step.kernel.tiles
             self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
         self._throttle(event)
 
-    def _launch(self, step: Step, shard: Shard, tiles: range, counter: int) -> Event:
+    def _launch(
+        self, step: Step, shard: Shard, tiles: range, counter: int, alone_s: float | None
+    ) -> Event:
         """`counter` is what stands in the step's counter now."""
         place = self._place
         if shard.form is Form.PLAIN:
@@ -233,6 +241,7 @@ class BestEffortSide:
             pause=self._word.buffer,
             width=width,
             end=tiles.stop,
+            claim=claim_for(step.kernel.tiles, width, alone_s),
         )
 
     def _look_again(self) -> None:

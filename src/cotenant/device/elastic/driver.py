@@ -53,14 +53,13 @@ class Buffer(Protocol):
 
 
 class Word(Protocol):
-    """Four bytes in the host's memory that kernels see while they run."""
+    """Four bytes that the host writes and kernels see while they run."""
 
     @property
     def buffer(self) -> Buffer: ...
 
-    @property
-    def array(self) -> Array:  # uint32 [1]
-        ...
+    def put(self, value: int) -> "Event | None":
+        """Write it, whatever is queued or runs; the event is when kernels see it, `None`: now."""
 
 
 class Event(Protocol):

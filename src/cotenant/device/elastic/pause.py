@@ -9,18 +9,21 @@ class PauseWord:
 
     def __init__(self, place: Place) -> None:
         self._kept = place.device.word()
-        self._word = self._kept.array
+        self.is_set = False
+        """As far as the host has said."""
 
     @property
     def buffer(self) -> Buffer:
         return self._kept.buffer
 
-    @property
-    def is_set(self) -> bool:
-        return bool(self._word[0])
-
     def set(self) -> None:
-        self._word[0] = 1
+        """Kernels see it very soon."""
+        self.is_set = True
+        self._kept.put(1)
 
     def clear(self) -> None:
-        self._word[0] = 0
+        """Kernels that are launched from now on see it cleared."""
+        seen = self._kept.put(0)
+        if seen is not None:
+            seen.wait()
+        self.is_set = False

@@ -52,12 +52,12 @@ def recorded(resident: Resident, place: Place) -> Recording | None:
 
 
 def recorded_elastic(
-    resident: Resident, place: Place, pause: PauseWord, widths: Sequence[int]
+    resident: Resident, place: Place, pause: PauseWord, sizes: Sequence[tuple[int, int]]
 ) -> Recording | None:
     """All steps in their order, each from where its counter stands, until `pause` is set.
 
     Args:
-        widths: physical blocks of each step.
+        sizes: physical blocks of each step, and the tiles that each of them claims at a time.
 
     Returns:
         `None` where the driver keeps no launches, or a kernel has no such form: it would run
@@ -68,7 +68,7 @@ def recorded_elastic(
 
     def fill(queue: Queue, sides: Sequence[Queue]) -> None:
         own = place._replace(queue=queue, sides=tuple(sides))
-        for step, width in zip(resident.steps, widths, strict=True):
+        for step, (width, claim) in zip(resident.steps, sizes, strict=True):
             launch_preemptive(
                 own,
                 step.kernel,
@@ -76,6 +76,7 @@ def recorded_elastic(
                 progress=step.progress,
                 pause=pause.buffer,
                 width=width,
+                claim=claim,
             )
 
     return place.device.record(fill, 0)

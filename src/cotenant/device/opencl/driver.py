@@ -75,6 +75,9 @@ class OpenClWord:
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
         self.buffer = OpenClBuffer(cl.Buffer(context, flags, hostbuf=self.array))
 
+    def put(self, value: int) -> None:
+        self.array[0] = value
+
 
 class OpenClEvent:
     """The driver's own event."""
