@@ -1,5 +1,6 @@
 """Elastic CUDA kernels compile for edge and server GPUs without one, and say what they need."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ from cotenant.compiler.assembly import AssemblyCache
 from cotenant.compiler.elastic import make_elastic
 from cotenant.compiler.nvrtc import assemble
 from cotenant.compiler.source import Language
-from cotenant.core.errors import ModelError
-from cotenant.device.cuda.nvrtc import available
+from cotenant.core.errors import ModelError, Unsupported
+from cotenant.device.cuda.nvrtc import available, version
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs NVRTC: pip install 'cotenant[ptx]'")
 
@@ -112,3 +113,17 @@ def test_kernels_of_a_compiled_model(tmp_path) -> None:  # type: ignore[no-untyp
         made = make_elastic(kernel.source, Language.CUDA)
         found = assemble(made.text, kernel.name, "sm_87")
         assert f"{kernel.name}_preemptive" in found.resources
+
+
+def test_an_architecture_that_no_compiler_knows_is_refused_with_the_remedy() -> None:
+    with pytest.raises(Unsupported, match="does not compile for sm_999; a newer one may"):
+        assemble("", "k", "sm_999")
+
+
+def test_ptx_is_of_the_oldest_compiler_there_is() -> None:
+    made = assemble('extern "C" __global__ void k(int* x) { *x = 1; }', "k", "sm_87")
+    major, minor = map(int, version("sm_87").removeprefix("nvrtc ").split("."))
+    assert major >= 12
+    told = re.search(rb"release (\d+)\.(\d+)", made.ptx)
+    assert told is not None
+    assert tuple(map(int, told.groups())) == (major, minor)

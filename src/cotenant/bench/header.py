@@ -13,7 +13,7 @@ from cotenant.core.hardware import machine_fingerprint
 _LIBRARIES = (
     *("numpy", "onnx", "onnxruntime", "grpcio", "httptools", "uvloop"),
     *("apache-tvm", "pyopencl", "pocl-binary-distribution"),
-    *("nvidia-cuda-nvrtc", "cuda-bindings", "torch"),
+    *("nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc", "cuda-bindings", "torch"),
 )
 
 

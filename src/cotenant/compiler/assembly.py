@@ -24,7 +24,7 @@ class AssemblyCache:
             Unsupported: NVRTC is not installed.
             ModelError: the source does not compile; the compiler's log is in the message.
         """
-        key = (version(), _HEADERS, *options(architecture), name, source)
+        key = (version(architecture), _HEADERS, *options(architecture), name, source)
         path = self._folder / f"{_digest(map(str, key))}.json"
         try:
             return _read(path.read_text(encoding="utf-8"))

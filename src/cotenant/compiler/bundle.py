@@ -6,16 +6,19 @@ It is a folder, or one zip of it where its name ends in '.zip'.
 import hashlib
 import json
 import math
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from cotenant import __version__
 from cotenant.compiler.arena import plan_arena
-from cotenant.compiler.elastic import Elastic, make_elastic
+from cotenant.compiler.elastic import Elastic, ElasticSource, make_elastic
 from cotenant.compiler.nvrtc import Assembled, Resources
 from cotenant.compiler.occupancy import Need, limits_of, occupancy
 from cotenant.compiler.pack import holds_bundle, pack
@@ -32,7 +35,7 @@ _NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
 
 
 Assemble = Callable[[str, str], Assembled]
-"""Source and name of a kernel go in."""
+"""Source and name of a kernel go in; several threads call it."""
 
 
 def write_bundle(
@@ -110,11 +113,18 @@ def _write(
         path.write_bytes(content)
         files[name] = hashlib.sha256(content).hexdigest()
 
+    stems = {kernel.name: kernel for kernel in program.kernels} | {
+        _stem(variant): variant.kernel for variant in program.variants
+    }
+    made = dict(zip(stems, _made(stems.values(), target, assemble), strict=True))
+
     def schedule(kernel: Kernel, stem: str) -> dict[str, object] | None:
         """What the manifest says of it; `None` for a variant that is too large, or less elastic."""
-        elastic = make_elastic(kernel.source, target.language, {kernel.name: kernel.grid})
+        found = made[stem]
+        if isinstance(found, ModelError):
+            raise found
+        elastic, assembled = found
         one = next(one for one in elastic.kernels if one.kernel == kernel.name)
-        assembled = assemble(elastic.text, kernel.name) if assemble else None
         used = assembled.resources if assembled else {}
         if stem == kernel.name:
             outcome[kernel.name] = one
@@ -143,7 +153,7 @@ def _write(
 
     def other(variant: Variant) -> dict[str, object] | None:
         try:
-            return schedule(variant.kernel, f"{variant.of}.{variant.name}")
+            return schedule(variant.kernel, _stem(variant))
         except ModelError:  # the default does as well
             return None
 
@@ -177,6 +187,32 @@ def _write(
     }
     (folder / MANIFEST).write_text(seal(manifest), encoding="utf-8")
     return outcome
+
+
+class _Made(NamedTuple):
+    elastic: ElasticSource
+    assembled: Assembled | None
+
+
+def _made(
+    kernels: Iterable[Kernel], target: Target, assemble: Assemble | None
+) -> Iterator[_Made | ModelError]:
+    """All forms of each kernel, or why there are none; a compiler is busy on each core."""
+
+    def make(kernel: Kernel) -> _Made | ModelError:
+        try:
+            elastic = make_elastic(kernel.source, target.language, {kernel.name: kernel.grid})
+            return _Made(elastic, assemble(elastic.text, kernel.name) if assemble else None)
+        except ModelError as error:
+            return error
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        yield from pool.map(make, kernels)
+
+
+def _stem(variant: Variant) -> str:
+    """Of the names of its files."""
+    return f"{variant.of}.{variant.name}"
 
 
 def _need(kernel: Kernel, used: Resources | None) -> Need:

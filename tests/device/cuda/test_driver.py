@@ -280,17 +280,10 @@ def test_ptx_that_is_too_new_gives_way_to_the_source(
 def test_without_ptx_and_without_nvrtc(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cotenant.device.cuda.nvrtc._library_path", lambda: None)
-    monkeypatch.setattr("cotenant.device.cuda.nvrtc._library", _library_anew())
+    monkeypatch.setattr("cotenant.device.cuda.nvrtc._paths", lambda: ())
     folder = bundled(spin_program(), tmp_path, "b", ptx=False)
     with pytest.raises(DeviceError, match=r"no PTX of kernel 'spin'.*cotenant\[ptx\]"):
         Resident(read_bundle(folder, "cuda"), place)
-
-
-def _library_anew() -> Any:
-    from cotenant.device.cuda import nvrtc  # noqa: PLC0415
-
-    return nvrtc._library.__wrapped__  # type: ignore[attr-defined]
 
 
 def test_damaged_ptx_brings_the_drivers_log(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ PTX is missing, or newer than its driver.
 
 import ctypes
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -52,25 +53,24 @@ def options(architecture: str) -> tuple[str, ...]:
     return f"--gpu-architecture={architecture}", "-w"
 
 
-def version() -> str:
-    """Of the compiler.
+def version(architecture: str) -> str:
+    """Of the compiler for an architecture.
 
     Raises:
-        Unsupported: NVRTC is not installed.
+        Unsupported: there is none.
     """
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    _library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    return f"nvrtc {major.value}.{minor.value}"
+    major, minor = _number(_library(architecture))
+    return f"nvrtc {major}.{minor}"
 
 
 def compiled(source: str, name: str, architecture: str) -> Compiled:
     """Compile for an architecture such as 'sm_87'.
 
     Raises:
-        Unsupported: NVRTC is not installed.
+        Unsupported: NVRTC is not installed, or too old for the architecture.
         ModelError: the source does not compile; the compiler's log is in the message.
     """
-    library = _library()
+    library = _library(architecture)
     program = ctypes.c_void_p()
     count = len(_HEADERS)
     texts, names = (ctypes.c_char_p * count)(), (ctypes.c_char_p * count)()
@@ -98,27 +98,55 @@ def compiled(source: str, name: str, architecture: str) -> Compiled:
 
 def available() -> bool:
     """Whether NVRTC is installed."""
-    return _library_path() is not None
+    return bool(_paths())
 
 
-def _library_path() -> Path | None:
+def _paths() -> tuple[Path, ...]:
+    """NVIDIA's packages for different versions of CUDA may be there at the same time."""
     spec = importlib.util.find_spec("nvidia")
     folders = (spec and spec.submodule_search_locations) or ()
-    found = [path for folder in folders for path in Path(folder).glob("*/lib/libnvrtc.so.*")]
-    return max(found, default=None)
+    return tuple(path for one in folders for path in Path(one).glob("*/lib/libnvrtc.so.*"))
 
 
-@cache
-def _library() -> ctypes.CDLL:
-    path = _library_path()
-    if path is None:
+def _library(architecture: str) -> ctypes.CDLL:
+    """The oldest for the architecture: a driver refuses PTX of a compiler newer than itself."""
+    libraries = sorted(map(_loaded, _paths()), key=_number)
+    if not libraries:
         raise Unsupported(
             "PTX needs NVRTC, which is not installed; run: pip install 'cotenant[ptx]'"
         )
-    # Older ones ask the loader for their builtins by name, and it does not look in a package.
+    for library in libraries:
+        if int(re.sub(r"\D", "", architecture)) in _architectures(library):
+            return library
+    newest = ".".join(map(str, _number(libraries[-1])))
+    raise Unsupported(
+        f"NVRTC {newest} does not compile for {architecture}; a newer one may: "
+        "pip install nvidia-cuda-nvrtc"
+    )
+
+
+@cache
+def _loaded(path: Path) -> ctypes.CDLL:
+    # Some ask the loader for their builtins by name, and it does not look in a package.
     for builtins in path.parent.glob("libnvrtc-builtins.so.*"):
         ctypes.CDLL(str(builtins), ctypes.RTLD_GLOBAL)
     return ctypes.CDLL(str(path))
+
+
+@cache
+def _number(library: ctypes.CDLL) -> tuple[int, int]:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return major.value, minor.value
+
+
+@cache
+def _architectures(library: ctypes.CDLL) -> frozenset[int]:
+    count = ctypes.c_int()
+    library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    found = (ctypes.c_int * count.value)()
+    library.nvrtcGetSupportedArchs(found)
+    return frozenset(found)
 
 
 def _text(library: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:
