@@ -74,6 +74,8 @@ class BestEffortSide:
         self._answer = answer
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._never = threading.Event()
+        self._flying: list[Event] = []
+        """What was launched since it was last known how far it came."""
         self._held_s = 0.0
         """How long the inference that runs was held back."""
         self._thread: threading.Thread | None = None
@@ -131,6 +133,7 @@ class BestEffortSide:
         resident, device = order.tenant.resident, self._place.queue
         resident.check(order.inputs)
         start_s, self._held_s = self._clock.now(), 0.0
+        self._flying.clear()
         if self._word.is_set:
             self._wait(self._resume)
         copies = resident.feed(device, order.inputs)
@@ -159,11 +162,23 @@ class BestEffortSide:
 
     def _settle(self, order: Order, ledger: Ledger) -> None:
         """See how far it came; if critical work has come, this is when the device is left."""
-        self._place.queue.finish()
+        for event in self._flying:
+            if self._word.is_set:
+                break
+            event.wait()
         if self._word.is_set:
+            self._leave()
             self._tell(self._board.left(self._word))
         # Even a copy waits for its turn behind critical kernels.
         ledger.settle(order.tenant.resident.progress(self._place.queue))
+        self._flying.clear()
+
+    def _leave(self) -> None:
+        """Return when no tile of this side runs."""
+        if self._place.device.processor:
+            self._board.wait_for_flagged()
+        else:
+            self._place.queue.finish()
 
     def _resume(self) -> None:
         self._board.resume(self._word)
@@ -190,6 +205,7 @@ class BestEffortSide:
             event = self._place.queue.replay(recording)
             self._place.queue.flush()
             self._board.best_effort.add(Launched(tenant.task, recorded.view, event))
+            self._flying.append(event)
         self._throttle(event)
         return True
 
@@ -219,6 +235,7 @@ class BestEffortSide:
             self._board.charge(shard.charge_s)
             part = len(tiles) / step.kernel.tiles
             self._board.best_effort.add(Launched(order.tenant.task, view, event, part))
+            self._flying.append(event)
         self._throttle(event)
 
     def _launch(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cotenant.core.clock import Clock
 from cotenant.device.base import Allowance
-from cotenant.device.elastic.driver import Workers
+from cotenant.device.elastic.driver import Event, Workers
 from cotenant.device.elastic.flights import Flights
 from cotenant.device.elastic.foresight import Foresight
 from cotenant.device.elastic.pause import PauseWord
@@ -48,6 +48,8 @@ class Board:
         """When best-effort work on the device was asked to stop; `None` once it has."""
         self._leaving: set[PauseWord] = set()
         """Of sides that have not yet left the device since."""
+        self._flagged: Event | None = None
+        """What was first in the device's queue then."""
         self.allowance = Allowance(shared.device.units, 1.0)
         self.critical = Flights(self._clock)
         self.best_effort = Flights(self._clock)
@@ -67,9 +69,11 @@ class Board:
             if self._pauses:
                 for word in self._words:
                     word.set()
-                if self._occupied and self._flagged_s is None and len(self.best_effort):
+                head = self.best_effort.head()
+                if self._occupied and self._flagged_s is None and head is not None:
                     self._flagged_s = self._clock.now()
                     self._leaving = set(self._occupied)
+                    self._flagged = head.launched.event
             self._workers.serve(critical=True)
             if not self.busy:
                 self._since_s, self._charged_s = self._clock.now(), 0.0
@@ -131,6 +135,15 @@ class Board:
         with self._changed:
             self._occupied.discard(word)
         return self.left(word)
+
+    def wait_for_flagged(self) -> None:
+        """Return when what was first in the queue at the last pause has ended.
+
+        On a device that runs one kernel at a time nothing of best-effort work is left then: what
+        stood behind will find the word set, whenever it has its turn.
+        """
+        if self._flagged is not None:
+            self._flagged.wait()
 
     def left(self, word: PauseWord) -> float | None:
         """The device is free of the side's work: the pause, if this was the last one to leave."""
