@@ -323,7 +323,7 @@ class _Word:
     def set(self):
         self.is_set = True
 
-    def clear(self):
+    def take_back(self):
         self.is_set = False
 
 

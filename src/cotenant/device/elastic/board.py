@@ -162,7 +162,9 @@ class Board:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._arriving == 0)
-            word.clear()
+            seen = word.take_back()
+        if seen is not None:  # a critical request may come meanwhile
+            seen.wait()
 
     def rest(self, longest_s: float) -> None:
         """Wait until critical work changes, at most so long."""

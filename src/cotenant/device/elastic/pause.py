@@ -1,6 +1,6 @@
 """A device goes in; the word that the host sets and its kernels look at comes out."""
 
-from cotenant.device.elastic.driver import Buffer
+from cotenant.device.elastic.driver import Buffer, Event
 from cotenant.device.elastic.place import Place
 
 
@@ -23,7 +23,11 @@ class PauseWord:
 
     def clear(self) -> None:
         """Kernels that are launched from now on see it cleared."""
-        seen = self._kept.put(0)
+        seen = self.take_back()
         if seen is not None:
             seen.wait()
+
+    def take_back(self) -> Event | None:
+        """The same without waiting: the event is when kernels see it, `None`: now."""
         self.is_set = False
+        return self._kept.put(0)
