@@ -99,6 +99,13 @@ def test_cotenant_runs_narrow_critical_work_side_by_side():
     assert launched("cotenant", snapshot(*narrow)) == ["a", "b"]
 
 
+def test_cotenant_gives_an_elastic_component_more_at_a_time():
+    waiting = [view(name) for name in "abcde"]
+    assert launched("cotenant", snapshot(*waiting)) == ["a", "b"]
+    elastic = snapshot(*waiting, capability=Capability.ELASTIC)
+    assert launched("cotenant", elastic) == ["a", "b", "c", "d", "e"]
+
+
 def test_cotenant_lets_the_neediest_go_first_and_the_others_wait():
     rich, poor = view("rich", consumed_s=5.0), view("poor", consumed_s=1.0)
     actions = policy_by_name("cotenant").decide(snapshot(rich, poor), 10.0)

@@ -65,6 +65,35 @@ def test_results_are_right_beside_critical_work(
                 np.testing.assert_array_equal(output(event), wanted.pop(event.task))
 
 
+@pytest.mark.parametrize("rule", [Plain(), Pausing(), Motley()])
+def test_best_effort_tasks_have_streams_of_their_own(
+    rule: Sharing, opened: Opened, tmp_path: Path
+) -> None:
+    device = opened(rule)
+    folder = bundled(spin_program(steps=3), tmp_path, "be")
+    for name in ("one", "two"):
+        load(device, folder, name)
+    load(device, bundled(spin_program(steps=1, tiles=3), tmp_path, "crit"), "crit",
+         criticality="critical")  # fmt: skip
+    for seed in range(3):
+        given = {name: random_words(256, seed + place) for place, name in enumerate(("one", "two"))}
+        wanted = {name: spun(x, 60_000) for name, x in given.items()}
+        for name, x in given.items():
+            launch(device, name, x)
+        y = random_words(12, seed)
+        for _ in range(2):
+            launch(device, "crit", y)
+            wanted["crit"] = spun(y, 20_000)
+            while "crit" in wanted:
+                for event in following(device, 1):
+                    np.testing.assert_array_equal(output(event), wanted.pop(event.task))
+        while wanted:
+            for event in following(device, 1):
+                np.testing.assert_array_equal(output(event), wanted.pop(event.task))
+        device.unload("two")
+        load(device, folder, "two")
+
+
 def test_what_does_not_fit_and_what_is_too_new_is_refused_and_the_others_stay_up(
     opened: Opened, tmp_path: Path
 ) -> None:
