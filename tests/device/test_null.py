@@ -1,7 +1,7 @@
 """What launches in flight together cost each other on the null device, worked out by hand."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cotenant.core.clock import VirtualClock
@@ -101,6 +101,7 @@ def test_each_interruption_is_lost_once_and_nothing_before_the_start(offsets_s, 
     spans_s = run(device, clock, [("bulk", 0.0), *launches])
     end_s = 1.0
     for name, at_s in launches:
+        assume(abs(at_s - end_s) > 1e-9)  # whether it still runs then is for rounding to say
         if at_s < end_s:
             end_s += 1.0 + lost_s
         assert spans_s[name] == (at_s, pytest.approx(at_s + 1.0))

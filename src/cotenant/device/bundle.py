@@ -101,8 +101,8 @@ class Step(_Frozen):
 
     kernel: str
     arguments: tuple[str, ...]
-    stage: int | None = None
-    """Steps of one stage do not depend on each other; where it is absent, they may."""
+    stage: int
+    """Steps of one stage do not depend on each other."""
 
 
 class Manifest(_Frozen):
