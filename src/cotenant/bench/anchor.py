@@ -73,11 +73,11 @@ def speeds(
 def believed(seen: Mapping[str, Speed]) -> dict[str, Speed]:
     """What a look says of the machine, less what is likely to be the moment's.
 
-    Half way, as ratios go, from the median of all tasks' ratios to each one's own, since the machine
-    is fast or slow for all of them; and of that the part `_TRUST`, since a look of a second sees
-    more of the moment than a window of the mix does. In the 40 mixes of the run that has set it,
-    forecasts erred by 17 % in the mean without looks and by 15 % with all of them, one too short
-    and the other too long; with this part, worked out afterwards, by 11.5 %.
+    Half way, as ratios go, from the median of all tasks' ratios to each one's own, since the
+    machine is fast or slow for all of them; and of that the part `_TRUST`, since a look of a second
+    sees more of the moment than a window of the mix does. In the 40 mixes of the run that has set
+    it, forecasts erred by 17 % in the mean without looks and by 15 % with all of them, one too
+    short and the other too long; with this part, worked out afterwards, by 11.5 %.
     """
     whole = float(np.median([pace for speed in seen.values() for pace in speed]))
     return {
