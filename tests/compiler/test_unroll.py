@@ -88,7 +88,8 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
 def same(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
     assert [one.shape for one in found] == [one.shape for one in wanted]
     for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        # ONNX Runtime approximates sigmoid and tanh: one of thousands was off by 3e-5.
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 @settings(max_examples=40, deadline=None)
