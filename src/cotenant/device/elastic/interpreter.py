@@ -137,9 +137,7 @@ class _Machine:
         self._board.forget(seat)
         if self._tenants.pop(seat, None) is None:
             self._left.add(seat)
-        side = self._sides.pop(seat, None)
-        if side is not None and side is not self._only:
-            side.close()
+        self._close(self._sides.pop(seat, None))
 
     def limit(self, width: int, duty: float) -> None:
         self._board.allowance = Allowance(width, duty)
@@ -168,7 +166,9 @@ class _Machine:
         seat = order["seat"]
         side = None if critical else self._only or self._side()
         kept = (side or self._critical).recorded(resident, about)
-        if seat not in self._left:
+        if seat in self._left:
+            self._close(side)
+        else:
             if critical:
                 self._board.expect(seat, order["period_s"])
             if side is not None:
@@ -191,6 +191,10 @@ class _Machine:
             rule=self._rule,
             clock=self._clock,
         )
+
+    def _close(self, side: BestEffortSide | None) -> None:
+        if side is not None and side is not self._only:
+            side.close()
 
     def _calm(self) -> None:
         """Loading a model is nobody's urgent concern: wait while critical work is there."""

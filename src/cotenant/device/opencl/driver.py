@@ -3,7 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import pyopencl as cl
@@ -166,7 +166,7 @@ class OpenClQueue:
         native = kernel.native
         others = [one.native for one in behind] if behind else None
         try:
-            kernel.take(arguments)  # type: ignore[attr-defined]
+            cast(OpenClKernel, kernel).take(arguments)
             return OpenClEvent(
                 cl.enqueue_nd_range_kernel(self.native, native, size, block, wait_for=others)
             )
