@@ -91,6 +91,22 @@ def test_known_grids_are_written_into_the_forms() -> None:
     assert "cotenant_tile % cotenant_x" in unknown
 
 
+@pytest.mark.parametrize(
+    ("body", "grids", "barriers"),
+    [
+        ("x[blockIdx.x] = sum(n);", {}, 4),  # `sum` may have shared memory of its own
+        ("x[blockIdx.x] = n;", {"k": (4, 1, 1)}, 2),
+        ("__shared__ int s[1]; s[0] = n; x[blockIdx.x] = s[0];", {"k": (4, 1, 1)}, 4),
+    ],
+)
+def test_tiles_that_may_share_memory_are_kept_apart(
+    body: str, grids: dict[str, tuple[int, int, int]], barriers: int
+) -> None:
+    helper = "__device__ int sum(int n) { __shared__ int s[1]; s[0] = n; return s[0]; }"
+    made = make_elastic(cuda(body, helper if "sum" in body else ""), Language.CUDA, grids)
+    assert made.text.count("__syncthreads();") == barriers
+
+
 def _calls(text: str) -> set[str]:
     """What the two forms say to a tile, but for the zero that the static one adds to pointers."""
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("k_tile(")]

@@ -117,12 +117,14 @@ class _Cuda:
             for name, declared in zip(kernel.arguments, kernel.parameters, strict=True)
         )
 
-    def between(self, kernel: Kernel) -> str:
+    def between(self, kernel: Kernel, grid: Triple | None) -> str:
         """What stands between two tiles of a block: nothing, where they have nothing in common.
 
-        Warps then go on with the next tile while others wait for memory.
+        Warps then go on with the next tile while others wait for memory. Shared memory of a kernel
+        with a known grid, which the compiler made, stands in its body; one written by hand may call
+        a function that has some.
         """
-        return self.barrier if "__shared__" in kernel.plain_body else ""
+        return self.barrier if grid is None or "__shared__" in kernel.plain_body else ""
 
     def shared(self, kernel: Kernel) -> tuple[str, str]:
         """Nothing: in CUDA C a function may declare shared memory itself."""
@@ -155,7 +157,7 @@ class _OpenCl:
     barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
     fresh = ""
 
-    def between(self, kernel: Kernel) -> str:
+    def between(self, kernel: Kernel, grid: Triple | None) -> str:
         """A barrier: without one a processor takes all tiles for one thread after the other."""
         return self.barrier
 
@@ -262,7 +264,7 @@ def _static(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
   for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
        cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
     {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
-    {dialect.between(kernel)}
+    {dialect.between(kernel, grid)}
   }}
 }}
 """
@@ -301,7 +303,7 @@ def _preemptive(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
     for ({unsigned} cotenant_tile = cotenant_first; cotenant_tile < cotenant_last;
          ++cotenant_tile) {{
       {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
-      {dialect.between(kernel)}
+      {dialect.between(kernel, grid)}
     }}
   }}
 }}
