@@ -13,7 +13,7 @@ from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixes import DrawnMix
 from cotenant.bench.prediction import (
     MOST_WINDOWS,
-    TRIES,
+    ROUNDS,
     PredictionRun,
     Windows,
     described,
@@ -226,7 +226,8 @@ def test_forecasts_start_from_the_speed_that_the_machine_has_now(tmp_path):
 
 def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(tmp_path):
     # Some 135 requests are asked before the forecast, and 21 in a window.
-    slow = ("--service-s", "0.02", "--slow-on", "145")
+    mark = str(tmp_path / "slow")
+    slow = ("--service-s", "0.02", "--slow-on", "145", "--slow-mark", mark)
     records = run_mixes(
         tmp_path,
         "one",
@@ -236,7 +237,7 @@ def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(t
         windows=WINDOWS._replace(limits=Limits(0.2, 0.2)),
     )
     assert len(records.phases) == 2
-    assert len(records.unsteady) == MOST_WINDOWS
+    assert 1 <= len(records.unsteady) < MOST_WINDOWS
     assert not any(one.kept for one in records.unsteady)
     assert records.unsteady[-1].change > 1.2
     assert records.unsteady[-1].figures["a"]["mean"] > 0.02
@@ -244,7 +245,7 @@ def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(t
     assert after.warm["a"] > 1.2 * before.warm["a"]
     assert len(records.forecasts) == 2
     summary = summarise(records)
-    assert summary["steadiness"]["left_out"] == MOST_WINDOWS
+    assert summary["steadiness"]["left_out"] == len(records.unsteady)
     assert summary["steadiness"]["kept_unsteady"] == 0
     assert summary["repeatability_mape_first_two"]["mean"] > 0.0
 
@@ -261,9 +262,10 @@ def test_a_machine_that_goes_on_changing_is_measured_and_said_to_be_unsteady(tmp
     )
     assert len(records.phases) == 2
     kept = [one.kept for one in records.unsteady]
-    assert len(kept) == TRIES * MOST_WINDOWS
+    # In the last round whatever was measured counts; before, a machine that has changed is left.
+    assert ROUNDS - 1 + MOST_WINDOWS <= len(kept) < ROUNDS * MOST_WINDOWS
     assert sum(kept) == 2
-    assert not any(kept[: (TRIES - 1) * MOST_WINDOWS])
+    assert not any(kept[:-MOST_WINDOWS])
 
 
 def test_the_generator_is_not_left_running(tmp_path, monkeypatch):

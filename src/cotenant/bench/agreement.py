@@ -32,6 +32,10 @@ class Limits(NamedTuple):
     alike: float = 0.08
     """How far the service times in two windows may differ, as a fraction."""
 
+    def holds(self, change: float) -> bool:
+        """Whether the machine is still that of the forecast."""
+        return abs(change - 1.0) <= self.steady
+
 
 class Window(NamedTuple):
     """What was measured, and what the machine did meanwhile."""
@@ -73,7 +77,7 @@ class Window(NamedTuple):
 
 def agreeing(windows: Sequence[Window], limits: Limits) -> tuple[Window, ...] | None:
     """Two windows under the machine of the forecast that say the same of it."""
-    steady = [one for one in windows if abs(one.change - 1.0) <= limits.steady]
+    steady = [one for one in windows if limits.holds(one.change)]
     if len(steady) < WINDOWS:
         return None
     pair = closest(steady)

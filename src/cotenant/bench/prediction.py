@@ -7,9 +7,10 @@ before its first window. The two windows of a mix draw arrivals of their own, as
 deployment would: how far they differ is what nobody can predict.
 
 A mix is measured until two of its windows saw the same machine (`bench/agreement.py`). If four
-windows have brought no two such, the mix is asked, predicted and measured again from the start;
-then the two windows that are most alike count. Windows that do not count are written
-down as unsteady, with their figures.
+windows have brought no two such, or the machine has changed since the forecast and stays changed,
+the mix is asked, predicted and measured anew after all others; in the last round the two windows
+that are most alike count. Windows that do not count are written down as unsteady, with their
+figures.
 
 A mix that fails (a server that does not start, a generator that dies) is written down as a
 failure, and the rest goes on.
@@ -47,10 +48,12 @@ from cotenant.profiling.profile import Profile
 from cotenant.profiling.subject import subject_of as real_subject_of
 
 MOST_WINDOWS = 4
-"""Of a try."""
+"""Of a mix in a round."""
 UP_AT_A_TIME = 2
-TRIES = 2
-"""Of each mix, and of each look at a machine that is much slower than when it was profiled."""
+ROUNDS = 3
+"""Over the mixes that no two windows have agreed on yet."""
+_LOOKS = 2
+"""At a machine that is much slower than when it was profiled."""
 USABLE = 1.25
 """How many times slower than when it was profiled the machine may be; past that it lacks a core."""
 _DRAIN_S = 30.0
@@ -114,34 +117,46 @@ class PredictionRun:
         self._generator: LoadGenerator | None = None
 
     def run(self) -> None:
-        """Predict and measure pair after pair."""
+        """Predict and measure pair after pair, and again those under which the machine changed."""
+        left: Sequence[Workload] = [
+            mix.workload.model_copy(update={"policy": policy})
+            for mix in self._mixes
+            for policy in self._policies
+        ]
+        together = UP_AT_A_TIME * len(self._policies)
         try:
-            for first in range(0, len(self._mixes), UP_AT_A_TIME):
-                self._run_pair(self._mixes[first : first + UP_AT_A_TIME])
+            for last in (number == ROUNDS - 1 for number in range(ROUNDS)):
+                left = [
+                    again
+                    for first in range(0, len(left), together)
+                    for again in self._run_together(left[first : first + together], last)
+                ]
         finally:
             self._end_generator()
 
-    def _run_pair(self, pair: Sequence[DrawnMix]) -> None:
-        tenants = [
-            mix.workload.model_copy(update={"policy": policy})
-            for mix in pair
-            for policy in self._policies
-        ]
+    def _run_together(self, tenants: Sequence[Workload], last: bool) -> Sequence[Workload]:
+        """Predict and measure these in turns; returns those under which the machine has changed.
+
+        Args:
+            last: what was measured counts, whatever the machine did.
+        """
         with contextlib.ExitStack() as stack:
             servers: dict[tuple[str, str], Server] = {}
             for workload in tenants:
                 self._say(workload, "starting")
                 self._attempt(workload, partial(self._start, workload, servers, stack))
-            left = [
+            up = [
                 _Up(one, servers[one.name, one.policy], self._profile[one.policy])
                 for one in tenants
                 if (one.name, one.policy) in servers
             ]
-            for one in left:
+            for one in up:
                 # A server's first answers are slower than those that follow.
                 self._attempt(one.workload, partial(self._ask_warm, one))
-            for last in (number == TRIES - 1 for number in range(TRIES)):
-                left = self._visit(left, last)
+            ready: list[_Up] = []
+            for one in up:
+                self._attempt(one.workload, partial(self._prepare, one, ready))
+            return self._settled(ready, self._measured(ready, last), last)
 
     def _start(
         self,
@@ -157,46 +172,55 @@ class PredictionRun:
             servers[workload.name, workload.policy] = server
             stack.push(started.pop_all())
 
-    def _visit(self, up: Sequence[_Up], last: bool) -> list[_Up]:
-        """Predict and measure once; returns those under which the machine has changed.
-
-        Args:
-            last: what was measured counts, whatever the machine did.
-        """
-        ready: list[_Up] = []
-        for one in up:
-            self._attempt(one.workload, partial(self._prepare, one, ready))
+    def _measured(self, ready: Sequence[_Up], last: bool) -> Mapping[str, Sequence[Window]]:
+        """The windows of each, in turns, until two agree."""
         seen: dict[str, list[Window]] = {_key(one): [] for one in ready}
+        left = list(ready)
         for number in range(MOST_WINDOWS):
-            left = [one for one in ready if agreeing(seen[_key(one)], self._windows.limits) is None]
+            left = [one for one in left if agreeing(seen[_key(one)], self._windows.limits) is None]
             order = self._rng("order", str(number), *sorted(seen))
-            for place in order.permutation(len(left)):
-                one = left[place]
-                self._attempt(one.workload, partial(self._add_window, one, number, seen[_key(one)]))
+            for one in [left[place] for place in order.permutation(len(left))]:
+                windows = seen[_key(one)]
+                if windows and not last and self._changed(one, windows[-1]):
+                    left.remove(one)
+                else:
+                    self._attempt(one.workload, partial(self._add_window, one, number, windows))
+        return seen
+
+    def _changed(self, one: _Up, window: Window) -> bool:
+        """Whether the machine that had changed after this window is not back."""
+        if self._windows.limits.holds(window.change):
+            return False
+        now: list[float] = []
+        self._say(one.workload, "asking each task alone, since the machine had changed")
+        self._attempt(one.workload, lambda: now.append(self._change(one)))
+        return not all(map(self._windows.limits.holds, now))
+
+    def _settled(
+        self, ready: Sequence[_Up], seen: Mapping[str, Sequence[Window]], last: bool
+    ) -> Sequence[Workload]:
+        """Write down what was measured; returns those that have to be measured anew."""
         again = []
         for one in ready:
             windows = seen[_key(one)]
-            kept = agreeing(windows, self._windows.limits)
-            settled = kept is not None
-            if kept is None and last:
-                kept = closest(windows)
+            agreed = agreeing(windows, self._windows.limits)
+            kept = closest(windows) if agreed is None and last else agreed or ()
             self._sink.write(
                 [
-                    unsteady(window, kept=kept is not None and window in kept)
+                    unsteady(window, kept=window in kept)
                     for window in windows
-                    if not settled or kept is None or window not in kept
+                    if agreed is None or window not in kept
                 ]
             )
-            if kept is not None:
-                self._sink.write([line for window in kept for line in window.lines])
-            else:
-                again.append(one._replace(profile=self._profile[one.workload.policy]))
+            self._sink.write([line for window in kept for line in window.lines])
+            if agreed is None and not last:
+                again.append(one.workload)
         return again
 
     def _prepare(self, one: _Up, ready: list[_Up]) -> None:
         """See how fast the machine is, and write down every forecast."""
         workload = one.workload
-        for _ in range(TRIES):
+        for _ in range(_LOOKS):
             self._say(workload, "asking each task alone")
             now = speeds(workload, one.profile, self._subject_of, self._asker(one.server))
             if np.median([speed.warm for speed in now.values()]) <= USABLE:
@@ -220,8 +244,11 @@ class PredictionRun:
             self._windows.seconds_s + self._windows.warm_up_s,
         )
         lines = self._measure(one, number)
-        change = float(np.median(list(self._ask_warm(one).values())))
-        seen.append(Window(lines, change))
+        seen.append(Window(lines, self._change(one)))
+
+    def _change(self, one: _Up) -> float:
+        """Time that the tasks take alone now, over that before the forecast."""
+        return float(np.median(list(self._ask_warm(one).values())))
 
     def _ask_warm(self, one: _Up) -> dict[str, float]:
         return warm_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
