@@ -7,7 +7,6 @@ plain one does, whatever the ranges, widths and pauses.
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from cotenant.compiler.program import Array, Kernel
 from cotenant.core.clock import MonotonicClock
 from cotenant.device.bundle import Code
-from cotenant.device.elastic.driver import Buffer, Event, Queue
+from cotenant.device.elastic.driver import Buffer, Event, Queue, Recording
 from cotenant.device.elastic.launch import (
     Forms,
     claim_for,
@@ -26,6 +25,7 @@ from cotenant.device.elastic.launch import (
 )
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
+from cotenant.device.elastic.sampling import mean_s
 from cotenant.device.sharing import DeviceView, KernelView
 from cotenant.policy.sharing.room import resident
 
@@ -35,7 +35,7 @@ _LAUNCHES_MAX = 256
 
 
 class Costs(NamedTuple):
-    """Time of one launch in each form, all of the same round."""
+    """Time that one launch takes on the device in each form, all of the same round."""
 
     plain_s: float
     static_s: float
@@ -81,6 +81,7 @@ class Trial:
                 buffers[name] = place.device.buffer(size)
                 self._changing[name] = buffers[name]
         self._arguments = tuple(buffers[name] for name in arguments)
+        self._timed = place._replace(queue=place.device.queue(timed=True))
         self._pause = PauseWord(place)
         self._claim = 1
         x, y, z = kernel.block
@@ -99,7 +100,7 @@ class Trial:
         }
         launch_plain(self._place, self._forms, self._arguments).wait()  # it may be compiled now
         self._reset(initial)
-        alone_s = self._timed(self._several(0, 1), 1)
+        alone_s = self._once_s()
         wanted = self._contents()
         self._reset(initial)
         self._in_ranges(rng)
@@ -112,50 +113,57 @@ class Trial:
         """Rounds of all three forms, each round in an order drawn anew."""
         self._reset({n: np.zeros(b.size // 4, np.float32) for n, b in self._changing.items()})
         launch_plain(self._place, self._forms, self._arguments).wait()
-        once_s = self._timed(self._several(0, 1), 1)
+        once_s = self._once_s()
         self._claim = claim_for(self._forms.tiles, self._width, once_s)
         launches = int(np.clip(np.ceil(_SAMPLE_S / max(once_s, 1e-9)), 1, _LAUNCHES_MAX))
-        samples = [self._several(form, launches) for form in range(3)]
+        samples = [self._sample(form, launches) for form in range(3)]
         found = []
         for number in range(rounds + 1):
             times_s = [0.0, 0.0, 0.0]
             for form in rng.permutation(3):
-                times_s[form] = self._timed(samples[form], launches)
+                self._zero_counters()
+                times_s[form] = samples[form]()
             if number > 0:  # the first is warm-up
                 found.append(Costs(*times_s))
         return found
 
-    def _several(self, form: int, launches: int) -> Callable[[], object]:
-        """What queues so many launches, in one call where the driver keeps launches.
+    def _once_s(self) -> float:
+        """Time of the plain form; it has been launched before."""
+        event = self._launch(self._timed, 0, 0)
+        event.wait()
+        return event.lasted_s
 
-        Else a launch from Python takes longer than a brief kernel, and longer with more arguments.
+    def _sample(self, form: int, launches: int) -> Callable[[], float]:
+        """What takes the mean time of so many launches on the device.
+
+        A launch from Python takes longer than a brief kernel, and longer with more arguments. So
+        they are queued in one call where the driver keeps launches, and else the device's own
+        times are taken.
         """
 
-        def fill(queue: Queue, sides: Sequence[Queue] = ()) -> None:
+        def fill(queue: Queue, sides: Sequence[Queue] = ()) -> list[Event]:
             own = self._place._replace(queue=queue)
-            for number in range(launches):
-                self._launch(own, form, number)
+            return [self._launch(own, form, number) for number in range(launches)]
 
         recording = self._place.device.record(fill, 0)
-        queue = self._place.queue
-        return partial(fill, queue) if recording is None else partial(queue.replay, recording)
+        if recording is None:
+            return lambda: mean_s(self._timed.queue, fill(self._timed.queue))
+        return lambda: self._replayed_s(recording) / launches
 
-    def _timed(self, several: Callable[[], object], launches: int) -> float:
-        self._zero_counters()
+    def _replayed_s(self, recording: Recording) -> float:
         now = MonotonicClock().now
         start_s = now()
-        several()
+        self._place.queue.replay(recording)
         self._place.queue.finish()
-        return (now() - start_s) / launches
+        return now() - start_s
 
-    def _launch(self, place: Place, form: int, number: int) -> None:
+    def _launch(self, place: Place, form: int, number: int) -> Event:
         if form == 0:
-            launch_plain(place, self._forms, self._arguments)
-        elif form == 1:
+            return launch_plain(place, self._forms, self._arguments)
+        if form == 1:
             tiles = range(self._forms.tiles)
-            launch_static(place, self._forms, self._arguments, tiles, self._width)
-        else:
-            self._preemptive(place, self._words[number], self._width, self._claim)
+            return launch_static(place, self._forms, self._arguments, tiles, self._width)
+        return self._preemptive(place, self._words[number], self._width, self._claim)
 
     def _in_ranges(self, rng: np.random.Generator) -> None:
         tiles = self._forms.tiles

@@ -34,6 +34,8 @@ class DeviceView(NamedTuple):
     """Threads that one of them holds at a time."""
     unit_blocks: int | None = None
     """Blocks that one of them holds at a time, however small; `None` where only threads count."""
+    waking_s: float = 0.0
+    """A kernel that is over sooner runs on one unit only, since the others sleep until then."""
 
 
 class KernelView(NamedTuple):
@@ -78,6 +80,8 @@ class Moment(NamedTuple):
     """For how long critical work has been on the device without a break."""
     charged_s: float = 0.0
     """What shards that were launched in that time may have cost it, by their rule's own word."""
+    single_s: float = 0.0
+    """For how long critical kernels come, from now on, of which each runs on one unit only."""
 
 
 class Shard(NamedTuple):

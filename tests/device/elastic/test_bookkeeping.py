@@ -234,7 +234,7 @@ def test_flights_show_the_first_that_has_not_ended(sides: _Sides) -> None:
     assert sides.critical.head() == (first, 0.0)
     assert (len(sides.critical), sides.critical.expected_s()) == (2, 0.5)
     first.event.ended = True
-    assert sides.critical.head() == (second, 1.0)
+    assert sides.critical.head() == (second._replace(queued_s=1.0), 1.0)
     second.event.ended = True
     assert (len(sides.critical), sides.critical.expected_s()) == (0, 0)
 
@@ -364,6 +364,44 @@ class _Endless:
 
     native = None
     ended = False
+
+
+class _Late:
+    """A launch whose end is seen late, and took 4 ms."""
+
+    native = None
+    ended = False
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    def wait(self):
+        self._clock.advance_to(0.050)
+
+    def since_s(self, first):
+        return 0.004
+
+
+def test_a_pause_ends_when_the_device_says_so_and_not_when_somebody_looks():
+    clock, word = VirtualClock(), _Word()
+    board = board_of(word, clock=clock)
+    board.occupy(word)
+    clock.advance_to(0.001)
+    kernel = KernelView("k", 4, 32, True, 0.004, None)
+    board.best_effort.add(Launched("be", kernel, _Late(clock)))
+    clock.advance_to(0.002)
+    board.arrive(1)
+    board.wait_for_flagged()
+    assert clock.now() == 0.050
+    assert board.left(word) == pytest.approx(0.003)
+
+
+def test_a_train_of_brief_kernels_ends_with_the_first_that_is_not(sides: _Sides) -> None:
+    for alone_s in (0.0001, 0.0002, 0.001, 0.0001):
+        sides.critical.add(launched("crit", alone_s))
+    assert sides.critical.leading_s(0.0002, 1.0) == pytest.approx(0.0003)
+    assert sides.critical.leading_s(0.0002, 0.0001) == pytest.approx(0.0001)
+    assert sides.critical.leading_s(0.00005, 1.0) == 0.0
 
 
 def test_a_pause_ends_when_the_last_side_has_left():

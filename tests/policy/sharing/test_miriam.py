@@ -74,7 +74,7 @@ def test_a_shard_beside_critical_work_obeys_the_inequalities(moment: Moment) -> 
     shard = MiriamSharing().next_shard(moment)
     if shard is None:
         return
-    units, unit_threads, _ = moment.device
+    units, unit_threads = moment.device.units, moment.device.unit_threads
     assert moment.critical is not None
     assert shard.tiles == shard.width
     assert shard.tiles <= units - moment.critical.tiles % units

@@ -13,11 +13,14 @@ from typing import NamedTuple
 
 from cotenant.core.clock import Clock
 from cotenant.device.base import Allowance
-from cotenant.device.elastic.driver import Event, Workers
-from cotenant.device.elastic.flights import Flights
+from cotenant.device.elastic.driver import Workers
+from cotenant.device.elastic.flights import Flights, Launched
 from cotenant.device.elastic.foresight import Foresight
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.sharing import DeviceView, KernelView, Moment
+
+_FORESEEN_S = 0.005
+"""No shard beside critical work lasts longer, so what comes later need not be known."""
 
 
 class Shared(NamedTuple):
@@ -48,8 +51,10 @@ class Board:
         """When best-effort work on the device was asked to stop; `None` once it has."""
         self._leaving: set[PauseWord] = set()
         """Of sides that have not yet left the device since."""
-        self._flagged: Event | None = None
-        """What was first in the device's queue then."""
+        self._flagged: Launched | None = None
+        """What was first in the device's queue then ..."""
+        self._free_s: float | None = None
+        """... and when it ended, where that is known better than by who waits for it."""
         self.allowance = Allowance(shared.device.units, 1.0)
         self.critical = Flights(self._clock)
         self.best_effort = Flights(self._clock)
@@ -73,7 +78,7 @@ class Board:
                 if self._occupied and self._flagged_s is None and head is not None:
                     self._flagged_s = self._clock.now()
                     self._leaving = set(self._occupied)
-                    self._flagged = head.launched.event
+                    self._flagged, self._free_s = head.launched, None
             self._workers.serve(critical=True)
             if not self.busy:
                 self._since_s, self._charged_s = self._clock.now(), 0.0
@@ -140,10 +145,13 @@ class Board:
         """Return when what was first in the queue at the last pause has ended.
 
         On a device that runs one kernel at a time nothing of best-effort work is left then: what
-        stood behind will find the word set, whenever it has its turn.
+        stood behind will find the word set, whenever it has its turn. The device tells when that
+        was: on a processor who waits may not get a core while critical work runs.
         """
         if self._flagged is not None:
-            self._flagged.wait()
+            event = self._flagged.event
+            event.wait()
+            self._free_s = self._flagged.queued_s + event.since_s(event)
 
     def left(self, word: PauseWord) -> float | None:
         """The device is free of the side's work: the pause, if this was the last one to leave."""
@@ -151,7 +159,8 @@ class Board:
             self._leaving.discard(word)
             if self._flagged_s is None or self._leaving:
                 return None
-            pause_s, self._flagged_s = self._clock.now() - self._flagged_s, None
+            free_s = self._clock.now() if self._free_s is None else self._free_s
+            pause_s, self._flagged_s = max(0.0, free_s - self._flagged_s), None
             return pause_s
 
     def resume(self, word: PauseWord) -> None:
@@ -202,7 +211,12 @@ class Board:
             assured_s=_assured_s(self._foresights, now_s),
             critical_s=now_s - self._since_s if self.busy else 0.0,
             charged_s=self._charged_s,
+            single_s=self._single_s() if head is not None else 0.0,
         )
+
+    def _single_s(self) -> float:
+        waking_s = self._device.waking_s
+        return self.critical.leading_s(waking_s, _FORESEEN_S) if waking_s > 0.0 else 0.0
 
 
 def _first_s(foresights: Mapping[int, Foresight], now_s: float) -> float | None:

@@ -22,6 +22,8 @@ class Launched(NamedTuple):
     event: Event
     part: float = 1.0
     """How much of the kernel's tiles."""
+    queued_s: float = 0.0
+    """When it stood in the queue."""
 
     @property
     def expected_s(self) -> float:
@@ -48,9 +50,10 @@ class Flights:
 
     def add(self, launched: Launched) -> None:
         with self._lock:
+            now_s = self._clock.now()
             if not self._launched:
-                self._since_s = self._clock.now()
-            self._launched.append(launched)
+                self._since_s = now_s
+            self._launched.append(launched._replace(queued_s=now_s))
 
     def head(self) -> Head | None:
         with self._lock:
@@ -67,6 +70,22 @@ class Flights:
         with self._lock:
             self._forget_ended()
             return sum(one.expected_s for one in self._launched)
+
+    def leading_s(self, each_s: float, enough_s: float) -> float:
+        """Time alone of the first ones as long as none of them lasts longer than `each_s`.
+
+        Args:
+            enough_s: where there is more, it need not be counted.
+        """
+        found_s = 0.0
+        with self._lock:
+            self._forget_ended()
+            for one in self._launched:
+                alone_s = one.kernel.alone_s
+                if alone_s is None or alone_s > each_s or found_s >= enough_s:
+                    break
+                found_s += one.expected_s
+        return found_s
 
     def _forget_ended(self) -> None:
         ended = False

@@ -66,6 +66,8 @@ _LOOK_EVERY_S = 0.1
 _CALM_S = 0.005
 _LAUNCHING = 64
 """Order of the threads that launch, among critical ones."""
+_WAKING_S = 0.0001
+"""How long a core of a processor may take until it is awake."""
 _SWITCH_S = 0.0001
 """How long a thread may keep the interpreter from one that launches critical work, or leaves."""
 
@@ -97,7 +99,8 @@ class _Machine:
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         self._workers = workers
         device = place.device
-        view = DeviceView(place.width, device.unit_threads, device.unit_blocks)
+        waking_s = _WAKING_S if device.processor else 0.0
+        view = DeviceView(place.width, device.unit_threads, device.unit_blocks, waking_s)
         self._board = Board(Shared(view, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
         self._bandwidth: float | None = None

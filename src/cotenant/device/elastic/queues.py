@@ -12,7 +12,7 @@ class Queues(NamedTuple):
 
     critical: Place
     best_effort: Callable[[], Place]
-    """One for each side, with a queue of its own."""
+    """One for each side, with a queue of its own; on a processor it takes times."""
     loading: Place
     """Its queue takes times."""
 
@@ -25,6 +25,6 @@ def open_queues(place: Place, critical_first: bool) -> Queues:
     sides = tuple(device.queue(high) for _ in range(side_queues(device)))
     return Queues(
         place._replace(queue=device.queue(high), sides=sides),
-        lambda: place._replace(queue=device.queue(low)),
+        lambda: place._replace(queue=device.queue(low, timed=device.processor)),
         place._replace(queue=device.queue(timed=True)),
     )

@@ -30,9 +30,13 @@ def launches_for(once_s: float) -> int:
 
 def alone_s(queue: Queue, launch: Launch, launches: int) -> float:
     """Mean time on the device of one launch."""
-    events = [launch() for _ in range(launches)]
+    return mean_s(queue, [launch() for _ in range(launches)])
+
+
+def mean_s(queue: Queue, events: Sequence[Event]) -> float:
+    """The same, of launches that stand in the queue."""
     queue.finish()
-    return sum(one.lasted_s for one in events) / launches
+    return sum(one.lasted_s for one in events) / len(events)
 
 
 def beside_s(queue: Queue, launch: Launch, launches: int) -> float:
