@@ -34,8 +34,6 @@ class DeviceView(NamedTuple):
     """Threads that one of them holds at a time."""
     unit_blocks: int | None = None
     """Blocks that one of them holds at a time, however small; `None` where only threads count."""
-    waking_s: float = 0.0
-    """A kernel that is over sooner runs on one unit only, since the others sleep until then."""
 
 
 class KernelView(NamedTuple):
@@ -80,8 +78,6 @@ class Moment(NamedTuple):
     """For how long critical work has been on the device without a break."""
     charged_s: float = 0.0
     """What shards that were launched in that time may have cost it, by their rule's own word."""
-    single_s: float = 0.0
-    """For how long critical kernels come, from now on, of which each runs on one unit only."""
 
 
 class Shard(NamedTuple):
@@ -121,6 +117,10 @@ class Sharing(Protocol):
         A driver that keeps launches then gets it in one call, if the answer is all of it in one
         shard. A rule that counts the kernels in flight wants to be asked for each.
         """
+
+    @property
+    def patience_s(self) -> float:
+        """What it wants to wait for beside critical work takes at least so long."""
 
     def next_shard(self, moment: Moment) -> Shard | None:
         """The next launch, or `None`: wait until critical work ends or changes kernel."""

@@ -13,6 +13,7 @@ class Plain:
     pauses: bool = False
     critical_first: bool = False
     at_once: bool = True
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
@@ -28,6 +29,7 @@ class Pausing:
     pauses: bool = True
     critical_first: bool = True
     at_once: bool = True
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PREEMPTIVE})
 
     def next_shard(self, moment: Moment) -> Shard | None:
@@ -43,6 +45,7 @@ class Motley:
     pauses: bool = True
     critical_first: bool = True
     at_once: bool = True
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -42,6 +42,7 @@ class _Watching:
         self.width = width
         self.word = word
         self.at_once = at_once
+        self.patience_s = 0.0
         self.seen: list[Moment] = []
 
     def next_shard(self, moment: Moment) -> Shard | None:

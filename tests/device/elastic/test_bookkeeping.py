@@ -396,12 +396,15 @@ def test_a_pause_ends_when_the_device_says_so_and_not_when_somebody_looks():
     assert board.left(word) == pytest.approx(0.003)
 
 
-def test_a_train_of_brief_kernels_ends_with_the_first_that_is_not(sides: _Sides) -> None:
-    for alone_s in (0.0001, 0.0002, 0.001, 0.0001):
-        sides.critical.add(launched("crit", alone_s))
-    assert sides.critical.leading_s(0.0002, 1.0) == pytest.approx(0.0003)
-    assert sides.critical.leading_s(0.0002, 0.0001) == pytest.approx(0.0001)
-    assert sides.critical.leading_s(0.00005, 1.0) == 0.0
+def test_who_rests_beside_critical_work_goes_on_when_it_is_gone():
+    board = board_of(_Word())
+    board.rest_beside(60.0)  # there is none
+    board.arrive(1)
+    resting = threading.Thread(target=board.rest_beside, args=(60.0,))
+    resting.start()
+    board.launched()
+    resting.join(10.0)
+    assert not resting.is_alive()
 
 
 def test_a_pause_ends_when_the_last_side_has_left():

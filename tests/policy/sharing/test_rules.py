@@ -143,22 +143,6 @@ def test_padding_keeps_to_the_guard_to_the_units_left_and_to_epsilon(
         assert shard.width / units <= epsilon
 
 
-@given(moment=beside_critical, single_s=st.floats(1e-6, 0.01))
-def test_a_train_of_brief_critical_kernels_keeps_one_unit_and_is_not_outlasted(
-    moment: Moment, single_s: float
-) -> None:
-    rule = CotenantSharing()
-    without, shard = (rule.next_shard(moment._replace(single_s=time)) for time in (0.0, single_s))
-    if shard == without:
-        return
-    assert shard is not None
-    assert (shard.form, shard.charge_s) == (Form.STATIC, 0.0)
-    assert shard.width <= min(moment.width, moment.device.units - 1)
-    tile_s = wave_s(moment.device, moment.kernel)
-    assert tile_s is not None
-    assert tile_s * math.ceil(shard.tiles / shard.width) <= single_s * (1.0 + 1e-9)
-
-
 @given(moment=measured, epsilon=st.floats(0.0, 1.0))
 def test_padding_is_the_widest_that_the_table_and_the_guard_allow(
     moment: Moment, epsilon: float

@@ -273,7 +273,9 @@ class BestEffortSide:
         elif head.launched.expected_s - (self._clock.now() - head.since_s) > _LONG_S:
             self._board.rest(_LONG_S)
         else:
+            until_s = self._clock.now() + self._rule.patience_s
             head.launched.event.wait()
+            self._board.rest_beside(until_s - self._clock.now())
 
     def _throttle(self, event: Event) -> None:
         """Idle as long as the guard's duty asks for."""

@@ -19,9 +19,6 @@ from cotenant.device.elastic.foresight import Foresight
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.sharing import DeviceView, KernelView, Moment
 
-_FORESEEN_S = 0.005
-"""No shard beside critical work lasts longer, so what comes later need not be known."""
-
 
 class Shared(NamedTuple):
     """What every launch on the device depends on."""
@@ -180,6 +177,11 @@ class Board:
         with self._changed:
             self._changed.wait(longest_s)
 
+    def rest_beside(self, longest_s: float) -> None:
+        """Wait until critical work is gone, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.busy, max(0.0, longest_s))
+
     def charge(self, delay_s: float) -> None:
         """A shard was launched that may delay critical work by so much."""
         with self._changed:
@@ -211,12 +213,7 @@ class Board:
             assured_s=_assured_s(self._foresights, now_s),
             critical_s=now_s - self._since_s if self.busy else 0.0,
             charged_s=self._charged_s,
-            single_s=self._single_s() if head is not None else 0.0,
         )
-
-    def _single_s(self) -> float:
-        waking_s = self._device.waking_s
-        return self.critical.leading_s(waking_s, _FORESEEN_S) if waking_s > 0.0 else 0.0
 
 
 def _first_s(foresights: Mapping[int, Foresight], now_s: float) -> float | None:

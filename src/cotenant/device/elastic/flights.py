@@ -71,22 +71,6 @@ class Flights:
             self._forget_ended()
             return sum(one.expected_s for one in self._launched)
 
-    def leading_s(self, each_s: float, enough_s: float) -> float:
-        """Time alone of the first ones as long as none of them lasts longer than `each_s`.
-
-        Args:
-            enough_s: where there is more, it need not be counted.
-        """
-        found_s = 0.0
-        with self._lock:
-            self._forget_ended()
-            for one in self._launched:
-                alone_s = one.kernel.alone_s
-                if alone_s is None or alone_s > each_s or found_s >= enough_s:
-                    break
-                found_s += one.expected_s
-        return found_s
-
     def _forget_ended(self) -> None:
         ended = False
         while self._launched and self._launched[0].event.ended:

@@ -66,8 +66,6 @@ _LOOK_EVERY_S = 0.1
 _CALM_S = 0.005
 _LAUNCHING = 64
 """Order of the threads that launch, among critical ones."""
-_WAKING_S = 0.0001
-"""How long a core of a processor may take until it is awake."""
 _SWITCH_S = 0.0001
 """How long a thread may keep the interpreter from one that launches critical work, or leaves."""
 
@@ -99,8 +97,7 @@ class _Machine:
         self._rule, self._answer, self._clock = rule, answer, MonotonicClock()
         self._workers = workers
         device = place.device
-        waking_s = _WAKING_S if device.processor else 0.0
-        view = DeviceView(place.width, device.unit_threads, device.unit_blocks, waking_s)
+        view = DeviceView(place.width, device.unit_threads, device.unit_blocks)
         self._board = Board(Shared(view, workers, rule.pauses, self._clock))
         self._queues: Queues = open_queues(place, rule.critical_first)
         self._bandwidth: float | None = None
@@ -130,6 +127,9 @@ class _Machine:
         if tenant.critical:
             self._board.arrive(seat)
             self._serving = True
+            if self._only is not None:
+                # Launching takes a core, and perhaps the one on which the last tile has to end.
+                self._board.wait_for_flagged()
         order = Order(tenant, tenant.arena.read(places), places, start_s)
         (self._critical.launch if tenant.critical else self._sides[seat].submit)(order)
 

@@ -16,11 +16,6 @@ Where the bundle was tuned on this device, that is the widest of the measured wi
 none costs more. The table's neighbour is a load that fills the device, so beside a critical kernel
 that leaves units idle it promises less than there may be.
 
-A processor's cores fall asleep between short kernels, and a kernel that is over before a second
-one wakes runs on one of them. While such kernels follow each other, all cores but one are free for
-shards that end before the train does: an LSTM of 207 kernels is even faster for it, since the
-driver's hand-over from core to core falls away.
-
 Where nothing was measured, the cost is modelled. With U units of L threads, the critical kernel's
 tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
 
@@ -36,8 +31,10 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
 and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
 of its time: shards as brief, of any width within the guard's, that together last no longer than
 that part of the time for which critical work has been there. None can delay it by more than it
-lasts, whatever they share. The model was made here; the guard narrows what it, or the table, gets
-wrong.
+lasts, whatever they share. A launch costs time of its own, and so does being asked, on a processor
+time of the same cores: so each of these is saved up for in full, and what has to wait is not
+looked at again for `patience_s`. The model was made here; the guard narrows what it, or the table,
+gets wrong.
 """
 
 import math
@@ -88,6 +85,7 @@ class CotenantSharing:
     pauses: bool = True
     critical_first: bool = True
     at_once: bool = True
+    patience_s: float = 0.001
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:
@@ -118,11 +116,6 @@ class CotenantSharing:
             return None
         # Another critical request may come while it runs, and nothing can call it back.
         most_s = max(tile_s, self.shard_s)
-        if moment.single_s > 0.0:
-            sleeping = min(moment.width, moment.device.units - 1)
-            tiles = tiles_within(moment, sleeping, min(most_s, moment.single_s))
-            if tiles:
-                return Shard(Form.STATIC, tiles, min(sleeping, tiles))
         if moment.critical_left_s is not None:
             width = self._padding(moment, critical)
             time_s = min(most_s, moment.critical_left_s)
@@ -134,10 +127,10 @@ class CotenantSharing:
     def _spared(self, moment: Moment, tile_s: float, most_s: float) -> Shard | None:
         """What lasts no longer than critical work still has to spare."""
         spare_s = self.epsilon * moment.critical_s - moment.charged_s
-        if spare_s <= 0.0 or tile_s > spare_s:
+        if spare_s < most_s:
             return None
         width = min(moment.width, full_width(moment))
-        tiles = tiles_within(moment, width, min(spare_s, most_s))
+        tiles = tiles_within(moment, width, most_s)
         width = min(width, tiles)
         return Shard(Form.STATIC, tiles, width, charge_s=tile_s * math.ceil(tiles / width))
 

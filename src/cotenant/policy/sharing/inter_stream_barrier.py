@@ -32,6 +32,7 @@ class InterStreamBarrierSharing:
     pauses: bool = False
     critical_first: bool = False
     at_once: bool = False
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:

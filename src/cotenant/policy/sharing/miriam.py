@@ -52,6 +52,7 @@ class MiriamSharing:
     pauses: bool = False
     critical_first: bool = True
     at_once: bool = False
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN, Form.STATIC})
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -27,6 +27,7 @@ class MultiStreamSharing:
     """False for sessions side by side that know of no criticality."""
     pauses: bool = False
     at_once: bool = True
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -38,6 +38,7 @@ class OrionSharing:
     pauses: bool = False
     critical_first: bool = True
     at_once: bool = False
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:

@@ -31,6 +31,7 @@ class ReefSharing:
     pauses: bool = True
     critical_first: bool = True
     at_once: bool = True
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
     def next_shard(self, moment: Moment) -> Shard | None:

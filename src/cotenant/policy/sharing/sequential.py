@@ -28,6 +28,7 @@ class SequentialSharing:
     pauses: bool = False
     critical_first: bool = False
     at_once: bool = True
+    patience_s: float = 0.0
     forms: ClassVar[frozenset[Form]] = frozenset({Form.PLAIN})
 
     def next_shard(self, moment: Moment) -> Shard | None:
