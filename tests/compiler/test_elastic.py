@@ -107,6 +107,24 @@ def test_tiles_that_may_share_memory_are_kept_apart(
     assert made.text.count("__syncthreads();") == barriers
 
 
+@pytest.mark.parametrize(
+    ("language", "body", "straight"),
+    [
+        (Language.OPENCL, "x[get_group_id(0)] = n;", True),
+        (Language.OPENCL, "x[get_group_id(0)] = n; // no barrier", True),
+        (Language.OPENCL, "x[0] = n; barrier(CLK_LOCAL_MEM_FENCE); x[1] = n;", False),
+        (Language.CUDA, "x[blockIdx.x] = n;", False),
+    ],
+)
+def test_a_block_for_each_tile_needs_no_loop_where_a_loop_is_dear(
+    language: Language, body: str, straight: bool
+) -> None:
+    opencl = f"__kernel void k(__global int* x, int n) {{ {body}\n }}"
+    made = make_elastic(opencl if language is Language.OPENCL else cuda(body), language).text
+    assert ("} else for (" in made) == straight
+    assert made.count("k_tile(x") == (3 if straight else 2)
+
+
 def _calls(text: str) -> set[str]:
     """What the two forms say to a tile, but for the zero that the static one adds to pointers."""
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("k_tile(")]

@@ -3,7 +3,8 @@
 The original kernel K stays as it is. Its body becomes a function of its arguments, one
 *logical* block and the *logical* grid, and two kernels call it for one tile after another:
 
-    K_static      each of the physical blocks takes every width-th tile of [begin, end)
+    K_static      each of the physical blocks takes every width-th tile of [begin, end); where there
+                  is one block for each tile, without a loop if the language wants it so
     K_preemptive  blocks claim `claim` tiles at a time from `progress` until it reaches `end`, or
                   until the host sets `pause`; a claimed tile is always finished, so that every
                   tile below `progress` is done when the launch has ended, and launching again
@@ -110,6 +111,10 @@ class _Cuda:
     tiles, which has cost a kernel four times its registers, and so the blocks beside it.
     """
 
+    def straight(self, kernel: Kernel) -> bool:
+        """Whether one tile for each block is worth a way without a loop: it costs nothing here."""
+        return False
+
     def arguments(self, kernel: Kernel) -> tuple[str, ...]:
         """What a tile of the static form is called with."""
         return tuple(
@@ -160,6 +165,15 @@ class _OpenCl:
     def between(self, kernel: Kernel, grid: Triple | None) -> str:
         """A barrier: without one a processor takes all tiles for one thread after the other."""
         return self.barrier
+
+    def straight(self, kernel: Kernel) -> bool:
+        """Whether one tile for each block is worth a way without a loop.
+
+        A processor's compiler makes vectors of the threads of a block, but not inside of a loop
+        over tiles: element-wise kernels take up to ten times as long there. What has barriers of
+        its own gains nothing.
+        """
+        return "barrier" not in kernel.plain_body
 
     def arguments(self, kernel: Kernel) -> tuple[str, ...]:
         """What a tile of the static form is called with."""
@@ -259,11 +273,18 @@ def _static(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
     head = _signature(
         kernel, dialect, STATIC_SUFFIX, (f"{unsigned} cotenant_begin", f"{unsigned} cotenant_end")
     )
+    call = _call(kernel, dialect, dialect.arguments(kernel), grid)
+    straight = ""
+    if dialect.straight(kernel):
+        straight = f"""if ({dialect.blocks} == cotenant_end - cotenant_begin) {{
+    const {unsigned} cotenant_tile = cotenant_begin + {dialect.block};
+    {call}
+  }} else """
     return f"""{head} {{
   {shared}
-  for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
+  {straight}for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
        cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
-    {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
+    {dialect.fresh}{call}
     {dialect.between(kernel, grid)}
   }}
 }}

@@ -27,7 +27,7 @@ LAUNCH_S, GLANCE_S, TURN_S = 2e-6, 1e-6, 3e-6
 class Machine:
     """Runs what heads each queue: side by side, or, with `turns`, first come, first served."""
 
-    language, width = "opencl", 4
+    language, width, processor = "opencl", 4, False
 
     def __init__(self, tile_s: float, turns: bool = False) -> None:
         self.tile_s, self.turns = tile_s, turns

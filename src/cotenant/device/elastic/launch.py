@@ -72,8 +72,11 @@ def launch_static(
     """Tiles of a range, on at most `width` physical blocks.
 
     On as few as do it in as many turns: where some blocks had one tile more than others, those
-    that share a unit with them would be waited for.
+    that share a unit with them would be waited for. Where all of a processor's cores may be used,
+    each tile is a block: no more of them run at a time, and the kernel needs no loop.
     """
+    if place.device.processor and width >= place.width:
+        width = len(tiles)
     ends = (np.uint32(tiles.start), np.uint32(tiles.stop))
     return _launch(place, kernel, kernel.static, (*arguments, *ends), balanced(len(tiles), width))
 
