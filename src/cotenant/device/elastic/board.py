@@ -144,11 +144,18 @@ class Board:
         On a device that runs one kernel at a time nothing of best-effort work is left then: what
         stood behind will find the word set, whenever it has its turn. The device tells when that
         was: on a processor who waits may not get a core while critical work runs.
+
+        Raises:
+            DriverError: it has failed.
         """
-        if self._flagged is not None:
-            event = self._flagged.event
-            event.wait()
-            self._free_s = self._flagged.queued_s + event.since_s(event)
+        flagged = self._flagged
+        if flagged is None:
+            return
+        flagged.event.wait()
+        free_s = flagged.queued_s + flagged.event.since_s(flagged.event)
+        with self._changed:
+            if self._flagged is flagged:
+                self._free_s = free_s
 
     def left(self, word: PauseWord) -> float | None:
         """The device is free of the side's work: the pause, if this was the last one to leave."""

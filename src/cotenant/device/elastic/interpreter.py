@@ -22,6 +22,7 @@ Threads: this one receives, and queues critical kernels itself; one waits for th
 launches best-effort kernels; one loads; one watches for kernels that hang.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -43,7 +44,7 @@ from cotenant.device.cpu.scheduling import Rung, enter_critical
 from cotenant.device.elastic.best_effort import BestEffortSide
 from cotenant.device.elastic.board import Board, Shared
 from cotenant.device.elastic.critical import CriticalSide
-from cotenant.device.elastic.driver import Workers
+from cotenant.device.elastic.driver import DriverError, Workers
 from cotenant.device.elastic.kind import Kind
 from cotenant.device.elastic.pause import PauseWord
 from cotenant.device.elastic.place import Place
@@ -129,7 +130,8 @@ class _Machine:
             self._serving = True
             if self._only is not None:
                 # Launching takes a core, and perhaps the one on which the last tile has to end.
-                self._board.wait_for_flagged()
+                with contextlib.suppress(DriverError):  # of its own side, which tells it
+                    self._board.wait_for_flagged()
         order = Order(tenant, tenant.arena.read(places), places, start_s)
         (self._critical.launch if tenant.critical else self._sides[seat].submit)(order)
 
