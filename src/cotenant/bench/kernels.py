@@ -12,7 +12,7 @@ import orjson
 
 from cotenant.bench.header import suite_header
 from cotenant.compiler.assembly import AssemblyCache
-from cotenant.compiler.elastic import Rung, make_elastic
+from cotenant.compiler.elastic import PREEMPTIVE_SUFFIX, STATIC_SUFFIX, Rung, make_elastic
 from cotenant.compiler.front import lower_model
 from cotenant.compiler.program import Kernel, Program, Target
 from cotenant.compiler.unit import UnitCache
@@ -68,8 +68,10 @@ class PtxExaminer:
         return {
             "ptx_bytes": len(found.ptx),
             "resources": {
-                form.removeprefix(kernel.name).lstrip("_") or "plain": used._asdict()
-                for form, used in found.resources.items()
+                form.lstrip("_") or "plain": found.resources[kernel.name + form]._asdict()
+                # A source may hold several kernels.
+                for form in ("", STATIC_SUFFIX, PREEMPTIVE_SUFFIX)
+                if kernel.name + form in found.resources
             },
         }
 

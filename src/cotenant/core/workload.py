@@ -90,7 +90,6 @@ def parse_workload(text: str, source: str = "<workload>", folder: Path | None = 
         WorkloadError: with `source:line`, the field, and the nearest valid name for a typo.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise WorkloadError(f"{source}: not valid YAML: {error}") from error
@@ -99,6 +98,8 @@ def parse_workload(text: str, source: str = "<workload>", folder: Path | None = 
     try:
         workload = Workload.model_validate(content)
     except ValidationError as error:
+        # Only now, for it takes as long as parsing: where each field stands.
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
         raise WorkloadError(_explain(error, root, source)) from error
     return workload if folder is None else _rooted(workload, folder)
 

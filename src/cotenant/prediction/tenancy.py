@@ -125,13 +125,13 @@ def mix_of(
             if pair not in known:  # many tasks may run few models
                 measured = profile.beside_of(*pair)
                 known[pair] = None if measured is None else excess_of(measured, profile)
+                if measured is None:
+                    notes.append(
+                        f"{one.task.name!r} beside {other.task.name!r}, and whatever runs the "
+                        "same models, was not measured; taken as without interference"
+                    )
             cost = known[pair]
-            if cost is None:
-                notes.append(
-                    f"{one.task.name!r} beside {other.task.name!r} was not measured; "
-                    "taken as without interference"
-                )
-            else:
+            if cost is not None:
                 excess[one.task.name, other.task.name] = cost
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes), profile.cooling_s)
 
