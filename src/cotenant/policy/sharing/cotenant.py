@@ -25,8 +25,8 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
                   the bandwidth, which all units share, padding takes at most its share of them
     w S / (U L)   on units that it does use (w <= U - N_c mod U, S + S_c <= L: Miriam's
                   inequalities), where one is bound by memory traffic and the other is not. A
-                  processor's unit takes such blocks in turn, but does not fall asleep between
-                  short kernels: periodic LSTM and squeezenet were a little faster for it
+                  processor's unit takes such blocks in turn, and yet periodic LSTM and squeezenet
+                  were a little faster for it
 
 and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
 of its time: shards as brief, of any width within the guard's, that together last no longer than
