@@ -1,12 +1,12 @@
 """A profile at another speed of the machine, from looks made by hand."""
 
-import math
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.bench.anchor import Speed, anchored, believed
+from cotenant.bench.anchor import Looks, Speed, anchored
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.profiling.profile import Profile, service_time
@@ -61,20 +61,27 @@ def test_a_profile_without_a_front_gets_none():
     assert after.alone[0].warm_front_s is None
 
 
-@given(st.dictionaries(st.sampled_from("abcd"), st.builds(Speed, SLOWER, SLOWER), min_size=1))
-def test_what_is_believed_lies_between_the_profile_and_half_way_to_the_task(seen):
-    whole = sorted(pace for speed in seen.values() for pace in speed)
-    middle = (whole[len(whole) // 2 - 1] + whole[len(whole) // 2]) / 2.0
-    for task, speed in believed(seen).items():
-        for taken, own in zip(speed, seen[task], strict=True):
-            said, believed_of_it = 0.5 * math.log(middle * own), math.log(taken)
-            assert min(0.0, said) <= believed_of_it <= max(0.0, said)
-            assert (said == 0.0) == (believed_of_it == 0.0)
+TWICE = Workload(name="u", tasks=(Task(name="u", model="a"), Task(name="v", model="b")))
 
 
-@given(SLOWER)
-def test_a_machine_that_is_slow_for_all_is_believed_for_the_most_part(slower):
-    seen = dict.fromkeys("abc", Speed(slower, slower))
-    calm, warm = believed(seen)["a"]
-    assert calm == warm
-    assert abs(math.log(calm)) >= 0.5 * abs(math.log(slower))
+@given(st.lists(st.builds(Speed, SLOWER, SLOWER), min_size=1, max_size=9), SLOWER)
+def test_a_model_is_taken_for_the_median_of_what_all_mixes_saw_of_it(seen, other):
+    looks = Looks()
+    for speed in seen:  # under another name in each mix
+        looks.add(WORKLOAD, subject_of, {"t": speed})
+    calm, warm = zip(*seen, strict=True)
+    assert looks.typical(WORKLOAD, subject_of)["t"] == (
+        pytest.approx(statistics.median(calm)),
+        pytest.approx(statistics.median(warm)),
+    )
+    looks.add(TWICE, subject_of, {"u": seen[0], "v": Speed(other, 1.0)})
+    typical = looks.typical(TWICE, subject_of)
+    assert typical["v"] == (other, 1.0)  # the only look at that model
+    assert typical["u"] == looks.typical(WORKLOAD, subject_of)["t"]
+
+
+def test_a_moment_in_which_the_machine_was_slow_moves_no_forecast():
+    looks = Looks()
+    for slower in (0.9, 0.9, 1.8, 0.9):
+        looks.add(WORKLOAD, subject_of, {"t": Speed(slower, slower)})
+    assert looks.typical(WORKLOAD, subject_of)["t"] == (0.9, 0.9)

@@ -12,7 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from cotenant.bench.kernel_report import write_report
+from cotenant.bench.kernels import PtxExaminer
 from cotenant.cli.bench import bench
+from cotenant.compiler.elastic import Rung, make_elastic
+from cotenant.compiler.program import Kernel, Program
+from cotenant.compiler.source import Language
+from cotenant.device.cuda.nvrtc import available
 
 HEADER = {
     "kind": "header",
@@ -151,3 +156,30 @@ def test_a_model_in_ptx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert set(total["registers_max"]) == {"plain", "static", "preemptive"}
     again = CliRunner().invoke(bench, ["report", str(out)])
     assert again.exit_code == 0, again.output
+
+
+TWO = """
+extern "C" __global__ void small(float* y) { y[blockIdx.x] = 1.0f; }
+extern "C" __global__ void large(float* y) {
+  __shared__ float all[1024];
+  all[threadIdx.x] = y[threadIdx.x];
+  __syncthreads();
+  y[blockIdx.x] = all[1023 - threadIdx.x];
+}
+"""
+
+
+@pytest.mark.skipif(not available(), reason="needs NVRTC: pip install 'cotenant[ptx]'")
+def test_of_a_source_with_two_kernels_each_is_told_its_own_resources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COTENANT_CACHE", str(tmp_path))
+    text, examiner = make_elastic(TWO, Language.CUDA).text, PtxExaminer("sm_90")
+    program = Program((), (), (), (), {}, {}, (), (), "hand")
+    shared = {}
+    for name in ("small", "large"):
+        kernel = Kernel(name, TWO, (4, 1, 1), (1024, 1, 1), 0)
+        found = examiner.kernel(kernel, text, Rung.PREEMPTIVE, program)["resources"]
+        assert set(found) == {"plain", "static", "preemptive"}
+        shared[name] = found["plain"]["shared_bytes"]
+    assert shared["large"] >= shared["small"] + 4096

@@ -2,10 +2,10 @@
 
 A machine that others share changes under a measurement, and what is to be judged is the forecast.
 Three things have to say that a window and its forecast, and two windows, saw the same machine:
-every task, asked alone after the window, takes as long as before the forecast; the mean service
-times of the two windows are alike; and their latencies, which the luck of arrivals moves as well,
-differ by no more than a few times as much. Triton's perf_analyzer, too, measures until windows
-agree in latency. The forecast itself is never looked at.
+every task, asked alone after the window, takes as long as the forecast takes it to; the mean
+service times of the two windows are alike; and their latencies, which the luck of arrivals moves as
+well, differ by no more than a few times as much. Triton's perf_analyzer, too, measures until
+windows agree in latency. What is forecast of the mix is never looked at.
 """
 
 import itertools
@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
     lines: Sequence[Line]
     change: float
-    """Time that the tasks take alone after it, over that before the forecast."""
+    """Time that the tasks take alone after it, over that which the forecast takes them to take."""
 
     @property
     def phase(self) -> Phase:

@@ -1,9 +1,10 @@
-"""A profile and a server go in; the profile at the speed that the machine has now comes out.
+"""A profile and looks at a server go in; the profile as the looks have corrected it comes out.
 
-A shared machine is not always as fast as it was when it was profiled, and no predictor can know
-what its neighbours will do. So each task of a mix is asked alone just before the mix is predicted,
-and again after each window: a forecast starts from the speed of the day, and a window in which the
-speed has changed is seen for what it is. Nothing here looks at the latencies of the mix itself.
+A shared machine is not always as fast as it was when it was profiled: it was slow while one model
+was measured, and fast during another. So each task of a mix is asked alone just before the mix is
+predicted, and the forecast takes what all looks so far say of its model, those before earlier
+mixes and this one. Asked again after each window, tasks tell whether the machine was the one that
+the forecast is for. Nothing here looks at the latencies of a mix.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,8 +30,6 @@ _WARM_S = 0.5
 """How long to ask back to back, at least."""
 _WARM_UP = 3
 _STRETCHES = 5
-_TRUST = 0.7
-"""Exponent of a look's ratio that is taken for the machine's."""
 
 
 class Speed(NamedTuple):
@@ -70,20 +69,27 @@ def speeds(
     }
 
 
-def believed(seen: Mapping[str, Speed]) -> dict[str, Speed]:
-    """What a look says of the machine, less what is likely to be the moment's.
+class Looks:
+    """All looks of a run at the models of one profile."""
 
-    Half way, as ratios go, from the median of all tasks' ratios to each one's own, since the
-    machine is fast or slow for all of them; and of that the part `_TRUST`, since a look of a second
-    sees more of the moment than a window of the mix does. In the 40 mixes of the run that has set
-    it, forecasts erred by 17 % in the mean without looks and by 15 % with all of them, one too
-    short and the other too long; with this part, worked out afterwards, by 11.5 %.
-    """
-    whole = float(np.median([pace for speed in seen.values() for pace in speed]))
-    return {
-        task: Speed(*((whole * pace) ** (0.5 * _TRUST) for pace in speed))
-        for task, speed in seen.items()
-    }
+    def __init__(self) -> None:
+        self._seen: dict[Subject, list[Speed]] = {}
+
+    def add(self, workload: Workload, subject_of: SubjectOf, now: Mapping[str, Speed]) -> None:
+        """What a look has seen of each task."""
+        for task in workload.tasks:
+            self._seen.setdefault(subject_of(task, workload), []).append(now[task.name])
+
+    def typical(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
+        """The median of each task's model, at each pace.
+
+        A look of a second sees the machine of a moment, and what a moment has in it passes before
+        the mix is measured. A median keeps what is wrong with the profile, and nothing else.
+        """
+        return {
+            task.name: Speed(*np.median(self._seen[subject_of(task, workload)], axis=0).tolist())
+            for task in workload.tasks
+        }
 
 
 def warm_speeds(

@@ -2,8 +2,8 @@
 
 Two mixes are up at a time, and their windows take turns: A, B, then A, B again in another
 order, each on a server of its own that has loaded its models once. Every task is asked alone
-first, for the speed of the machine today (`bench/anchor.py`); all forecasts of a pair are on disk
-before its first window. The two windows of a mix draw arrivals of their own, as two days of one
+first, to correct the profile (`bench/anchor.py`); all forecasts of a pair are on disk before its
+first window. The two windows of a mix draw arrivals of their own, as two days of one
 deployment would: how far they differ is what nobody can predict.
 
 A mix is measured until two of its windows saw the same machine (`bench/agreement.py`). If four
@@ -29,10 +29,10 @@ import numpy as np
 from cotenant.bench.agreement import WINDOWS, Limits, Window, agreeing, closest, unsteady
 from cotenant.bench.anchor import (
     Asker,
+    Looks,
     Speed,
     SubjectOf,
     anchored,
-    believed,
     speeds,
     warm_speeds,
 )
@@ -107,6 +107,7 @@ class PredictionRun:
         self._mixes = tuple(mixes)
         self._policies = tuple(policies)
         self._profile = profile
+        self._looks = {policy: Looks() for policy in policies}
         self._windows = windows
         self._sink = sink
         self._folder = folder
@@ -218,7 +219,7 @@ class PredictionRun:
         return again
 
     def _prepare(self, one: _Up, ready: list[_Up]) -> None:
-        """See how fast the machine is, and write down every forecast."""
+        """Correct the profile by a look at the machine, and write down every forecast."""
         workload = one.workload
         for _ in range(_LOOKS):
             self._say(workload, "asking each task alone")
@@ -228,7 +229,10 @@ class PredictionRun:
             self._say(workload, "waiting, the machine is much slower than when it was profiled")
             time.sleep(self._windows.patience_s)
         self._sink.write([_anchor(workload, now)])
-        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, believed(now)))
+        looks = self._looks[workload.policy]
+        looks.add(workload, self._subject_of, now)
+        typical = looks.typical(workload, self._subject_of)
+        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, typical))
         ready.append(one)
         self._say(workload, "predicting")
         for predictor in self._predictors.values():
@@ -247,7 +251,7 @@ class PredictionRun:
         seen.append(Window(lines, self._change(one)))
 
     def _change(self, one: _Up) -> float:
-        """Time that the tasks take alone now, over that before the forecast."""
+        """Time that the tasks take alone now, over that which the forecast takes them to take."""
         return float(np.median(list(self._ask_warm(one).values())))
 
     def _ask_warm(self, one: _Up) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pytest
 
 from cotenant.core.clock import VirtualClock
 from cotenant.device.elastic.board import Board, Shared
+from cotenant.device.elastic.driver import DriverError
 from cotenant.device.elastic.flights import Launched
 from cotenant.device.sharing import DeviceView, KernelView
 
@@ -150,6 +151,32 @@ def test_a_pause_ends_when_the_device_says_so_and_not_when_somebody_looks():
     board.wait_for_flagged()
     assert clock.now() == 0.050
     assert board.left(word) == pytest.approx(0.003)
+
+
+class _Failed:
+    """A launch that the device gives up while it is waited for."""
+
+    native = None
+    ended = False
+
+    def wait(self):
+        raise DriverError("out of resources")
+
+
+def test_a_kernel_that_fails_while_a_critical_request_waits_ends_the_pause():
+    clock, word = VirtualClock(), _Word()
+    board = board_of(word, clock=clock)
+    board.occupy(word)
+    kernel = KernelView("k", 4, 32, True, 0.004, None)
+    board.best_effort.add(Launched("be", kernel, _Failed()))
+    board.arrive(1)
+    with pytest.raises(DriverError, match="out of resources"):
+        board.wait_for_flagged()
+    board.launched()
+    clock.advance_to(0.002)
+    assert board.vacate(word) == pytest.approx(0.002)  # its own side has met the same error
+    board.resume(word)
+    assert not word.is_set
 
 
 def test_who_rests_beside_critical_work_goes_on_when_it_is_gone():
