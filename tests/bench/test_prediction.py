@@ -203,7 +203,7 @@ def test_a_prediction_that_fails_is_written_down_and_the_mix_still_measured(tmp_
     assert {one.predictor for one in records.forecasts} == {"cotenant"}
 
 
-def test_forecasts_start_from_the_speed_that_the_machine_has_now(tmp_path):
+def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
     given = []
 
     def keeps(workload, profile):
@@ -213,13 +213,15 @@ def test_forecasts_start_from_the_speed_that_the_machine_has_now(tmp_path):
     records = run_mixes(
         tmp_path,
         "one",
+        "two",
         predictors={"own": keeps},
         program=(*FAKE, "--service-s", "0.02"),
         alone_s=0.01,
     )
-    [anchor] = records.anchors
-    assert 1.9 < anchor.calm["a"] < 4.0  # the fake and its network add to the 20 ms
-    assert given[0].alone[0].service.mean_s == pytest.approx(0.01 * anchor.calm["a"])
+    first, second = (one.calm["a"] for one in records.anchors[:2])
+    assert 1.9 < first < 4.0  # the fake and its network add to the 20 ms
+    assert given[0].alone[0].service.mean_s == pytest.approx(0.01 * first)
+    assert given[1].alone[0].service.mean_s == pytest.approx(0.01 * (first + second) / 2.0)
 
 
 def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(tmp_path):

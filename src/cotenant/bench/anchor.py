@@ -84,7 +84,8 @@ class Looks:
         """The median of each task's model, at each pace.
 
         A look of a second sees the machine of a moment, and what a moment has in it passes before
-        the mix is measured. A median keeps what is wrong with the profile, and nothing else.
+        the mix is measured; what is wrong with the profile is in most looks. A machine that turns
+        slow is therefore believed only when half of a model's looks have seen it.
         """
         return {
             task.name: Speed(*np.median(self._seen[subject_of(task, workload)], axis=0).tolist())
