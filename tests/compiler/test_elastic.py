@@ -1,5 +1,7 @@
 """Which kernels are transformed, which are not and why; text in, text out, without a device."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -107,22 +109,12 @@ def test_tiles_that_may_share_memory_are_kept_apart(
     assert made.text.count("__syncthreads();") == barriers
 
 
-@pytest.mark.parametrize(
-    ("language", "body", "straight"),
-    [
-        (Language.OPENCL, "x[get_group_id(0)] = n;", True),
-        (Language.OPENCL, "x[get_group_id(0)] = n; // no barrier", True),
-        (Language.OPENCL, "x[0] = n; barrier(CLK_LOCAL_MEM_FENCE); x[1] = n;", False),
-        (Language.CUDA, "x[blockIdx.x] = n;", False),
-    ],
-)
-def test_a_block_for_each_tile_needs_no_loop_where_a_loop_is_dear(
-    language: Language, body: str, straight: bool
-) -> None:
-    opencl = f"__kernel void k(__global int* x, int n) {{ {body}\n }}"
-    made = make_elastic(opencl if language is Language.OPENCL else cuda(body), language).text
-    assert ("} else for (" in made) == straight
-    assert made.count("k_tile(x") == (3 if straight else 2)
+def test_in_opencl_no_private_variable_lives_from_tile_to_tile() -> None:
+    """PoCL would keep one for each thread, and make no vectors of the threads."""
+    made = make_elastic("__kernel void k(__global int* x, int n) { x[0] = n; }", Language.OPENCL)
+    forms = made.text[made.text.index("k_static") :]
+    assert forms.count("k_tile(") == 2
+    assert not re.search(r"(?<!__local )\buint cotenant_(tile|last)\b", forms)
 
 
 def _calls(text: str) -> set[str]:

@@ -1,15 +1,14 @@
 """What `predict`, `capacity` and `whatif` share: options go in, a predictor and tables come out."""
 
-import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from cotenant.cli.tables import table_console
 from cotenant.core.units import format_duration
 from cotenant.core.workload import Workload
 from cotenant.prediction.figures import Figures, Prediction
@@ -79,7 +78,7 @@ def as_plain(prediction: Prediction) -> dict[str, Any]:
 
 def show(prediction: Prediction) -> None:
     """Print the table, the culprit of an overload, and what was not measured."""
-    console = Console(width=None if os.isatty(1) else 160)
+    console = table_console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("task", no_wrap=True)
     for title in ("mean", "p50", "p95", "p99", "util", "rate", "in SLO", "dropped"):

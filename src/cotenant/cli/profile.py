@@ -1,7 +1,6 @@
 """`cotenant profile`: a workload comes in, a profile of it on this machine goes out."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from rich.table import Table
 from cotenant.cli import forecast
 from cotenant.cli.options import counts
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.units import format_bytes, format_duration
 from cotenant.pipeline import load
 from cotenant.profiling.file import save_profile
@@ -93,7 +93,7 @@ def _show(made: Profile) -> None:
         )
         for number, segment in enumerate(one.by_segment, start=1):
             table.add_row(f"  segment {number} of {one.subject.segments}", "", "", *_times(segment))
-    Console(width=None if os.isatty(1) else 160).print(table)
+    table_console().print(table)
 
 
 def _times(service: ServiceTime) -> tuple[str, str]:

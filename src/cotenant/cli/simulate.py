@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cotenant.cli import forecast
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import CotenantError, WorkloadError
 from cotenant.core.hardware import Capability, Component, allowed_cores
@@ -119,7 +120,7 @@ def simulate(
         return
     table = _table(workload, ended, figures)
     table.title = f"{workload.policy}: {ended.requests} requests in {format_duration(ended.span_s)}"
-    Console().print(table)
+    table_console().print(table)
 
 
 def _policy(name: str) -> Policy:

@@ -13,6 +13,7 @@ from cotenant.bench import edge_tpu
 from cotenant.bench.edge_tpu import SwapRow
 from cotenant.bench.theory import Row, cases, replicate
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.units import format_duration
 
 _SUMMARY = "summary.json"
@@ -101,7 +102,7 @@ def _show(rows: Sequence[Row], swaps: Sequence[SwapRow]) -> None:
             format_duration(row.theory_s),
             "inside" if row.inside else "outside",
         )
-    console = Console()
+    console = table_console()
     console.print(table)
     inside, family = sum(row.inside for row in rows), sum(row.inside_family for row in rows)
     console.print(

@@ -11,6 +11,7 @@ from rich.table import Column
 from rich.table import Table as RichTable
 
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.errors import CotenantError
 from cotenant.device.accelerators import KINDS, open_place
 from cotenant.device.bundle import bundle_kind, read_bundle
@@ -59,7 +60,7 @@ def tune(bundle: Path, device: int, rounds: int, seed: int, as_json: bool) -> No
     if as_json:
         click.echo(table.model_dump_json(indent=2))
         return
-    Console().print(_shown(table))
+    table_console().print(_shown(table))
     counts = Counter(one.chosen == DEFAULT for one in table.kernels.values())
     click.echo(
         f"{path}: {counts[False]} of {len(table.kernels)} kernels run in another schedule than "

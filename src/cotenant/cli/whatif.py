@@ -1,14 +1,13 @@
 """`cotenant whatif`: a workload and edits come in, the difference they make goes out."""
 
 import json
-import os
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cotenant.cli import forecast
+from cotenant.cli.tables import table_console
 from cotenant.pipeline import load
 from cotenant.prediction.change import with_field, with_tasks, without
 from cotenant.prediction.figures import Figures, Prediction
@@ -71,7 +70,7 @@ def _show(then: Prediction, now: Prediction) -> None:
     table = Table("task", "mean", "p99", "rate", "verdict", box=None, pad_edge=False)
     for name in before | after:
         table.add_row(name, *_differences(before.get(name), after.get(name)))
-    Console(width=None if os.isatty(1) else 120).print(table)
+    table_console().print(table)
 
 
 def _differences(before: Figures | None, after: Figures | None) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Names go in; a table (or JSON) of the zoo's networks comes out, and their files on demand."""
 
 import json
-import os
 from typing import NamedTuple
 
 import click
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes
 from cotenant.graph.flops import model_flops
@@ -52,7 +52,7 @@ def zoo(names: tuple[str, ...], as_json: bool, materialise: bool, seed: int) -> 
     if as_json:
         click.echo(json.dumps([entry._asdict() for entry in entries], indent=2))
     else:
-        Console(width=None if os.isatty(1) else 140).print(_table(entries))
+        table_console().print(_table(entries))
 
 
 def _entry(name: str, seed: int) -> Entry:

@@ -3,8 +3,7 @@
 The original kernel K stays as it is. Its body becomes a function of its arguments, one
 *logical* block and the *logical* grid, and two kernels call it for one tile after another:
 
-    K_static      each of the physical blocks takes every width-th tile of [begin, end); where there
-                  is one block for each tile, without a loop if the language wants it so
+    K_static      each of the physical blocks takes every width-th tile of [begin, end)
     K_preemptive  blocks claim `claim` tiles at a time from `progress` until it reaches `end`, or
                   until the host sets `pause`; a claimed tile is always finished, so that every
                   tile below `progress` is done when the launch has ended, and launching again
@@ -16,9 +15,16 @@ Both are launched on one axis: the number of blocks is the width. `progress` may
 A thread that returns from the body only leaves the function: it meets the others at the
 barrier between tiles. OpenCL C 1.2 wants shared arrays at the outermost scope of a kernel, so
 there they move into a structure whose address the body is given.
+
+In OpenCL C, where threads of a block never meet within a tile, it keeps its place in the loop over
+tiles in local memory, and all its threads write the same into it. A processor's compiler makes
+vectors of them, between barriers. Of a private variable that lives across barriers it makes one for
+each thread; that all are equal, or that they count up, is lost, and element-wise kernels take up to
+ten times as long.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -88,8 +94,69 @@ def make_elastic(
 _OBJECT_POINTER = re.compile(r"^(?!.*\bvoid\b)[^()]*\*")
 
 
-class _Cuda:
-    """What the two forms are made of in CUDA C."""
+class _Dialect(ABC):
+    """What the two forms are made of in one language."""
+
+    unsigned: str
+    triple: str
+    progress: str
+    pause: str
+    block: str
+    blocks: str
+    leader: str
+    claim: str
+    claimed: str
+    barrier: str
+    fresh = ""
+
+    @abstractmethod
+    def tile(self, kernel: Kernel) -> str:
+        """The function that computes one tile."""
+
+    @abstractmethod
+    def arguments(self, kernel: Kernel) -> tuple[str, ...]:
+        """What it is called with, but for its block and the grid."""
+
+    @abstractmethod
+    def between(self, kernel: Kernel, grid: Triple | None) -> str:
+        """What stands between two tiles of a block."""
+
+    def static(self, kernel: Kernel, grid: Triple | None, call: str) -> str:
+        """Body of the static form; `call` computes tile `cotenant_tile`."""
+        unsigned = self.unsigned
+        return f"""for ({unsigned} cotenant_tile = cotenant_begin + {self.block};
+       cotenant_tile < cotenant_end; cotenant_tile += {self.blocks}) {{
+    {self.fresh}{call}
+    {self.between(kernel, grid)}
+  }}"""
+
+    def preemptive(self, kernel: Kernel, grid: Triple | None, call: str) -> str:
+        """Body of the preemptive form."""
+        unsigned = self.unsigned
+        # The second barrier keeps the leader from claiming anew before all have read the first.
+        return f"""{self.claimed}
+  for (;;) {{
+    if ({self.leader}) {{
+      cotenant_claimed = *cotenant_pause ? 0xffffffffu : {self.claim};
+    }}
+    {self.barrier}
+    const {unsigned} cotenant_first = cotenant_claimed;
+    {self.barrier}
+    if (cotenant_first >= cotenant_end) {{
+      break;
+    }}
+    const {unsigned} cotenant_last = cotenant_end - cotenant_first < cotenant_claim
+        ? cotenant_end : cotenant_first + cotenant_claim;
+    for ({unsigned} cotenant_tile = cotenant_first; cotenant_tile < cotenant_last;
+         ++cotenant_tile) {{
+      {self.fresh}{call}
+      {self.between(kernel, grid)}
+    }}
+  }}"""
+
+
+class _Cuda(_Dialect):
+    """CUDA C."""
 
     unsigned = "unsigned int"
     block = "blockIdx.x"
@@ -111,29 +178,20 @@ class _Cuda:
     tiles, which has cost a kernel four times its registers, and so the blocks beside it.
     """
 
-    def straight(self, kernel: Kernel) -> bool:
-        """Whether one tile for each block is worth a way without a loop: it costs nothing here."""
-        return False
-
     def arguments(self, kernel: Kernel) -> tuple[str, ...]:
-        """What a tile of the static form is called with."""
         return tuple(
             f"{name} + cotenant_zero" if _OBJECT_POINTER.search(declared) else name
             for name, declared in zip(kernel.arguments, kernel.parameters, strict=True)
         )
 
     def between(self, kernel: Kernel, grid: Triple | None) -> str:
-        """What stands between two tiles of a block: nothing, where they have nothing in common.
+        """Nothing, where they have nothing in common.
 
         Warps then go on with the next tile while others wait for memory. Shared memory of a kernel
         with a known grid, which the compiler made, stands in its body; one written by hand may call
         a function that has some.
         """
         return self.barrier if grid is None or "__shared__" in kernel.plain_body else ""
-
-    def shared(self, kernel: Kernel) -> tuple[str, str]:
-        """Nothing: in CUDA C a function may declare shared memory itself."""
-        return "", ""
 
     def tile(self, kernel: Kernel) -> str:
         parameters = ", ".join((*kernel.parameters, "uint3 cotenant_block", "uint3 cotenant_grid"))
@@ -147,8 +205,8 @@ class _Cuda:
         )
 
 
-class _OpenCl:
-    """What the two forms are made of in OpenCL C."""
+class _OpenCl(_Dialect):
+    """OpenCL C."""
 
     unsigned = "uint"
     block = "(uint)get_group_id(0)"
@@ -160,24 +218,77 @@ class _OpenCl:
     claimed = "__local uint cotenant_claimed;"
     triple = "(uint3)"
     barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
-    fresh = ""
 
     def between(self, kernel: Kernel, grid: Triple | None) -> str:
         """A barrier: without one a processor takes all tiles for one thread after the other."""
         return self.barrier
 
-    def straight(self, kernel: Kernel) -> bool:
-        """Whether one tile for each block is worth a way without a loop.
-
-        A processor's compiler makes vectors of the threads of a block, but not inside of a loop
-        over tiles: element-wise kernels take up to ten times as long there. What has barriers of
-        its own gains nothing.
-        """
-        return "barrier" not in kernel.plain_body
-
     def arguments(self, kernel: Kernel) -> tuple[str, ...]:
-        """What a tile of the static form is called with."""
-        return kernel.arguments
+        shared = ("&cotenant_shared",) if self._locals(kernel) else ()
+        zero = () if self._meet(kernel) else ("cotenant_zero",)
+        return (*kernel.arguments, *shared, *zero)
+
+    def static(self, kernel: Kernel, grid: Triple | None, call: str) -> str:
+        if self._meet(kernel):
+            return self._shared(kernel) + super().static(kernel, grid, call)
+        return f"""{self._place}
+  cotenant_tile = cotenant_begin + {self.block};
+  {self.barrier}
+  for (;;) {{
+    if (cotenant_tile >= cotenant_end) {{
+      break;
+    }}
+    {self.barrier}
+    {call}
+    {self._step(self.blocks)}
+    {self.barrier}
+  }}"""
+
+    def preemptive(self, kernel: Kernel, grid: Triple | None, call: str) -> str:
+        if self._meet(kernel):
+            return self._shared(kernel) + super().preemptive(kernel, grid, call)
+        return f"""{self._place}
+  __local uint cotenant_last;
+  for (;;) {{
+    if ({self.leader}) {{
+      cotenant_tile = *cotenant_pause ? 0xffffffffu : {self.claim};
+      cotenant_last = cotenant_end - cotenant_tile < cotenant_claim
+          ? cotenant_end : cotenant_tile + cotenant_claim;
+    }}
+    {self.barrier}
+    if (cotenant_tile >= cotenant_end) {{
+      break;
+    }}
+    for (;;) {{
+      {self.barrier}
+      {call}
+      {self._step("1u")}
+      if (cotenant_tile >= cotenant_last) {{
+        break;
+      }}
+    }}
+    {self.barrier}
+  }}"""
+
+    _place = f"""__local uint cotenant_tile;
+  __local uint cotenant_next;
+  __local size_t cotenant_zero;
+  if ({leader}) {{
+    cotenant_zero = cotenant_end >> 31;
+  }}"""
+    """Where a block is, and a zero that the compiler does not know.
+
+    Read anew for each tile and added to a thread's number, it keeps what follows from the number
+    from being held between tiles: that would be such a private variable. As wide as the number,
+    and written by one thread, so that neither its smallness nor its value is seen.
+    """
+
+    def _step(self, tiles: str) -> str:
+        """To a later tile; what all read is written when all have read it."""
+        return f"""{self.barrier}
+    cotenant_next = cotenant_tile + {tiles};
+    {self.barrier}
+    cotenant_tile = cotenant_next;"""
 
     _BUILTINS = (
         ("get_group_id(d)", "((size_t)cotenant_axis(cotenant_block, (d), 0u))"),
@@ -196,11 +307,11 @@ class _OpenCl:
         r"(?:(?<=[;{}])|\A)\s*((?:volatile\s+|const\s+)*)\b(?:__local|local)\b([^;]*);"
     )
 
-    def shared(self, kernel: Kernel) -> tuple[str, str]:
-        """Declaration of the shared structure in a kernel, and the argument that passes it on."""
+    def _shared(self, kernel: Kernel) -> str:
+        """Declaration of the shared structure in a kernel."""
         if not self._locals(kernel):
-            return "", ""
-        return f"__local struct {kernel.name}_shared cotenant_shared;", "&cotenant_shared"
+            return ""
+        return f"__local struct {kernel.name}_shared cotenant_shared;\n  "
 
     def tile(self, kernel: Kernel) -> str:
         found = self._locals(kernel)
@@ -215,14 +326,22 @@ class _OpenCl:
         if found:
             structure = f"struct {kernel.name}_shared {{\n  " + "\n  ".join(members) + "\n};\n"
             parameters.append(f"__local struct {kernel.name}_shared* cotenant_shared")
+        macros = list(self._BUILTINS)
+        if not self._meet(kernel):
+            parameters.append("size_t cotenant_zero")
+            macros.append(("get_local_id(d)", "(get_local_id(d) + cotenant_zero)"))
         parameters += ["uint3 cotenant_block", "uint3 cotenant_grid"]
-        macros = [*self._BUILTINS, *((name, f"(cotenant_shared->{name})") for name in names)]
+        macros += [(name, f"(cotenant_shared->{name})") for name in names]
         return (
             f"{self._AXIS}{structure}"
             + "".join(f"#define {name} {meaning}\n" for name, meaning in macros)
             + f"static inline void {kernel.name}_tile({', '.join(parameters)}) {{{body}}}\n"
             + "".join(f"#undef {name.partition('(')[0]}\n" for name, _ in macros)
         )
+
+    def _meet(self, kernel: Kernel) -> bool:
+        """Whether threads of a block have something to do with each other within a tile."""
+        return "barrier" in kernel.plain_body or bool(self._locals(kernel))
 
     def _locals(self, kernel: Kernel) -> list[re.Match[str]]:
         """Declarations of shared variables; a pointer into shared memory is none."""
@@ -233,7 +352,6 @@ class _OpenCl:
         ]
 
 
-_Dialect = _Cuda | _OpenCl
 _DIALECTS: dict[Language, _Dialect] = {Language.CUDA: _Cuda(), Language.OPENCL: _OpenCl()}
 
 
@@ -251,16 +369,15 @@ def _signature(kernel: Kernel, dialect: _Dialect, suffix: str, extra: tuple[str,
     return f"{kernel.head} {kernel.name}{suffix}({parameters})"
 
 
-def _call(kernel: Kernel, dialect: _Dialect, given: tuple[str, ...], known: Triple | None) -> str:
-    _, passed = dialect.shared(kernel)
+def _call(kernel: Kernel, dialect: _Dialect, known: Triple | None) -> str:
     x, y, z = ("cotenant_x", "cotenant_y", "cotenant_z") if known is None else map(_unsigned, known)
     tile = "cotenant_tile"
     place = (f"{tile} % {x}", f"{tile} / {x} % {y}", f"{tile} / {x} / {y}")
     if known is not None and known[1:] == (1, 1):
         place = (tile, "0u", "0u")
     block, grid = (f"{dialect.triple}({', '.join(three)})" for three in (place, (x, y, z)))
-    arguments = (*given, *((passed,) if passed else ()), block, grid)
-    return f"{kernel.name}_tile({', '.join(arguments)});"
+    arguments = ", ".join((*dialect.arguments(kernel), block, grid))
+    return f"{kernel.name}_tile({arguments});"
 
 
 def _unsigned(number: int) -> str:
@@ -268,64 +385,13 @@ def _unsigned(number: int) -> str:
 
 
 def _static(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
-    unsigned = dialect.unsigned
-    shared, _ = dialect.shared(kernel)
-    head = _signature(
-        kernel, dialect, STATIC_SUFFIX, (f"{unsigned} cotenant_begin", f"{unsigned} cotenant_end")
-    )
-    call = _call(kernel, dialect, dialect.arguments(kernel), grid)
-    straight = ""
-    if dialect.straight(kernel):
-        straight = f"""if ({dialect.blocks} == cotenant_end - cotenant_begin) {{
-    const {unsigned} cotenant_tile = cotenant_begin + {dialect.block};
-    {call}
-  }} else """
-    return f"""{head} {{
-  {shared}
-  {straight}for ({unsigned} cotenant_tile = cotenant_begin + {dialect.block};
-       cotenant_tile < cotenant_end; cotenant_tile += {dialect.blocks}) {{
-    {dialect.fresh}{call}
-    {dialect.between(kernel, grid)}
-  }}
-}}
-"""
+    ends = tuple(f"{dialect.unsigned} cotenant_{end}" for end in ("begin", "end"))
+    body = dialect.static(kernel, grid, _call(kernel, dialect, grid))
+    return f"{_signature(kernel, dialect, STATIC_SUFFIX, ends)} {{\n  {body}\n}}\n"
 
 
 def _preemptive(kernel: Kernel, dialect: _Dialect, grid: Triple | None) -> str:
-    unsigned = dialect.unsigned
-    shared, _ = dialect.shared(kernel)
-    head = _signature(
-        kernel,
-        dialect,
-        PREEMPTIVE_SUFFIX,
-        (
-            dialect.progress,
-            dialect.pause,
-            f"{unsigned} cotenant_end",
-            f"{unsigned} cotenant_claim",
-        ),
-    )
-    # The second barrier keeps the leader from claiming anew before all have read the first.
-    return f"""{head} {{
-  {shared}
-  {dialect.claimed}
-  for (;;) {{
-    if ({dialect.leader}) {{
-      cotenant_claimed = *cotenant_pause ? 0xffffffffu : {dialect.claim};
-    }}
-    {dialect.barrier}
-    const {unsigned} cotenant_first = cotenant_claimed;
-    {dialect.barrier}
-    if (cotenant_first >= cotenant_end) {{
-      break;
-    }}
-    const {unsigned} cotenant_last = cotenant_end - cotenant_first < cotenant_claim
-        ? cotenant_end : cotenant_first + cotenant_claim;
-    for ({unsigned} cotenant_tile = cotenant_first; cotenant_tile < cotenant_last;
-         ++cotenant_tile) {{
-      {dialect.fresh}{_call(kernel, dialect, dialect.arguments(kernel), grid)}
-      {dialect.between(kernel, grid)}
-    }}
-  }}
-}}
-"""
+    counts = tuple(f"{dialect.unsigned} cotenant_{count}" for count in ("end", "claim"))
+    extra = (dialect.progress, dialect.pause, *counts)
+    body = dialect.preemptive(kernel, grid, _call(kernel, dialect, grid))
+    return f"{_signature(kernel, dialect, PREEMPTIVE_SUFFIX, extra)} {{\n  {body}\n}}\n"

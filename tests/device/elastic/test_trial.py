@@ -48,18 +48,36 @@ def test_right_forms_agree(place: Any, text: str, name: str) -> None:
     assert min(map(min, costs)) > 0
 
 
+EITHER = [
+    ("cotenant_tile = cotenant_begin +", "cotenant_tile = cotenant_begin + 1 +"),
+    ("*cotenant_pause ? 0xffffffffu :", ""),
+    ("(cotenant_progress, cotenant_claim)", "(cotenant_progress, cotenant_claim + 1u)"),
+]
+PRIVATE = [
+    ("cotenant_tile < cotenant_end;", "cotenant_tile + 1 < cotenant_end;"),
+    ("if (cotenant_first >= cotenant_end)", "if (cotenant_first >= cotenant_end - 1)"),
+    ("? cotenant_end : cotenant_first", "? cotenant_first : cotenant_first"),
+]
+"""Of forms that count tiles in each thread ..."""
+LOCAL = [
+    ("if (cotenant_tile >= cotenant_end)", "if (cotenant_tile >= cotenant_end - 1)"),
+    ("? cotenant_end : cotenant_tile", "? cotenant_tile : cotenant_tile"),
+    ("cotenant_next = cotenant_tile + 1u", "cotenant_next = cotenant_tile + 2u"),
+    ("cotenant_tile + (uint)get_num_groups(0)", "cotenant_tile + 1u + (uint)get_num_groups(0)"),
+    ("cotenant_tile / cotenant_x % cotenant_y", "cotenant_tile / cotenant_x % 1u"),
+]
+"""... and in local memory."""
+
+
 @pytest.mark.parametrize(
-    "changed",
+    ("text", "name", "changed"),
     [
-        ("cotenant_tile = cotenant_begin +", "cotenant_tile = cotenant_begin + 1 +"),
-        ("cotenant_tile < cotenant_end;", "cotenant_tile + 1 < cotenant_end;"),
-        ("if (cotenant_first >= cotenant_end)", "if (cotenant_first >= cotenant_end - 1)"),
-        ("*cotenant_pause ? 0xffffffffu :", ""),
-        ("cotenant_tile / cotenant_x % cotenant_y", "cotenant_tile / cotenant_x % 1u"),
-        ("(cotenant_progress, cotenant_claim)", "(cotenant_progress, cotenant_claim + 1u)"),
-        ("? cotenant_end : cotenant_first", "? cotenant_first : cotenant_first"),
+        *((kernels.BARRIERS, "sums", changed) for changed in EITHER + PRIVATE),
+        *((kernels.THREE_AXES, "axes", changed) for changed in EITHER + LOCAL),
     ],
 )
-def test_wrong_forms_are_noticed(place: Any, changed: tuple[str, str]) -> None:
-    one = trial(place, kernels.THREE_AXES, "axes", changed)
+def test_wrong_forms_are_noticed(
+    place: Any, text: str, name: str, changed: tuple[str, str]
+) -> None:
+    one = trial(place, text, name, changed)
     assert not all(one.agrees(np.random.default_rng(seed)) for seed in range(20))
