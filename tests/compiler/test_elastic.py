@@ -113,8 +113,8 @@ def test_in_opencl_no_private_variable_lives_from_tile_to_tile() -> None:
     """PoCL would keep one for each thread, and make no vectors of the threads."""
     made = make_elastic("__kernel void k(__global int* x, int n) { x[0] = n; }", Language.OPENCL)
     forms = made.text[made.text.index("k_static") :]
-    assert forms.count("k_tile(") == 2
-    assert not re.search(r"(?<!__local )\buint cotenant_(tile|last)\b", forms)
+    assert forms.count("k_tile(") == 3
+    assert not re.search(r"(?<!__local )(?<!const )\buint cotenant_(tile|last)\b", forms)
 
 
 def _calls(text: str) -> set[str]:

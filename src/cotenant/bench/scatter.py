@@ -86,7 +86,7 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
     for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
         scale("log")
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(_labelled))
         axis.set_minor_formatter(NullFormatter())
     axes.set_aspect("equal")
     axes.set_xlabel("measured latency (ms)")
@@ -105,3 +105,8 @@ def _points(
     ]
     both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return both[:, 0], both[:, 1]
+
+
+def _labelled(value_ms: float, _: int) -> str:
+    """Short enough to stand beside the next one."""
+    return f"{value_ms:g}" if value_ms < 1000 else f"{value_ms / 1000:g} s"

@@ -231,17 +231,24 @@ class _OpenCl(_Dialect):
     def static(self, kernel: Kernel, grid: Triple | None, call: str) -> str:
         if self._meet(kernel):
             return self._shared(kernel) + super().static(kernel, grid, call)
+        # A block for each tile needs no loop, and its threads' numbers are what they are.
         return f"""{self._place}
-  cotenant_tile = cotenant_begin + {self.block};
-  {self.barrier}
-  for (;;) {{
-    if (cotenant_tile >= cotenant_end) {{
-      break;
-    }}
-    {self.barrier}
+  if ({self.blocks} == cotenant_end - cotenant_begin) {{
+    const uint cotenant_tile = cotenant_begin + {self.block};
+    const size_t cotenant_zero = 0;
     {call}
-    {self._step(self.blocks)}
-    {self.barrier}
+  }} else {{
+    cotenant_tile = cotenant_begin + {self.block};
+    {self._start}
+    for (;;) {{
+      {self.barrier}
+      if (cotenant_tile >= cotenant_end) {{
+        break;
+      }}
+      {self.barrier}
+      {call}
+      {self._step(self.blocks)}
+    }}
   }}"""
 
     def preemptive(self, kernel: Kernel, grid: Triple | None, call: str) -> str:
@@ -249,6 +256,7 @@ class _OpenCl(_Dialect):
             return self._shared(kernel) + super().preemptive(kernel, grid, call)
         return f"""{self._place}
   __local uint cotenant_last;
+  {self._start}
   for (;;) {{
     if ({self.leader}) {{
       cotenant_tile = *cotenant_pause ? 0xffffffffu : {self.claim};
@@ -270,13 +278,11 @@ class _OpenCl(_Dialect):
     {self.barrier}
   }}"""
 
-    _place = f"""__local uint cotenant_tile;
+    _place = """__local uint cotenant_tile;
   __local uint cotenant_next;
-  __local size_t cotenant_zero;
-  if ({leader}) {{
-    cotenant_zero = cotenant_end >> 31;
-  }}"""
-    """Where a block is, and a zero that the compiler does not know.
+  __local size_t cotenant_zero;"""
+    _start = f"if ({leader}) cotenant_zero = cotenant_end >> 31;"
+    """A zero that the compiler does not know.
 
     Read anew for each tile and added to a thread's number, it keeps what follows from the number
     from being held between tiles: that would be such a private variable. As wide as the number,

@@ -11,8 +11,6 @@ from cotenant.device.elastic.driver import Argument, Buffer, Event, Kernel, Prog
 from cotenant.device.elastic.place import Place
 
 _CLAIM_S = 2e-5
-_DEALT = 8
-"""Blocks for each core of a processor that the static form may use as a whole."""
 
 
 class Forms(NamedTuple):
@@ -75,10 +73,10 @@ def launch_static(
 
     On as few as do it in as many turns: where some blocks had one tile more than others, those
     that share a unit with them would be waited for. Where all of a processor's cores may be used,
-    there are more blocks than cores: no more of them run at a time, and who is done takes another.
+    each tile is a block: no more of them run at a time, and the kernel needs no loop.
     """
     if place.device.processor and width >= place.width:
-        width = max(1, min(len(tiles), _DEALT * place.width))
+        width = len(tiles)
     ends = (np.uint32(tiles.start), np.uint32(tiles.stop))
     return _launch(place, kernel, kernel.static, (*arguments, *ends), balanced(len(tiles), width))
 
