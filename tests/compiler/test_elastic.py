@@ -117,6 +117,20 @@ def test_in_opencl_no_private_variable_lives_from_tile_to_tile() -> None:
     assert not re.search(r"(?<!__local )(?<!const )\buint cotenant_(tile|last)\b", forms)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "body"),
+    [
+        ("__global int* x", "x[0] = 1; barrier(CLK_LOCAL_MEM_FENCE); x[1] = 1;"),
+        ("__global int* x", "__local int s[4]; sum(x, s);"),
+        ("__global int* x, __local int* s", "sum(x, s);"),
+    ],
+)
+def test_threads_that_may_meet_within_a_tile_count_tiles_each(parameters: str, body: str) -> None:
+    made = make_elastic(f"__kernel void k({parameters}) {{ {body} }}", Language.OPENCL).text
+    assert "for (uint cotenant_tile = cotenant_begin" in made
+    assert "cotenant_zero" not in made
+
+
 def _calls(text: str) -> set[str]:
     """What the two forms say to a tile, but for the zero that the static one adds to pointers."""
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("k_tile(")]

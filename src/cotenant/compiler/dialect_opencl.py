@@ -158,7 +158,8 @@ class OpenCl(Dialect):
 
     def _meet(self, kernel: Kernel) -> bool:
         """Whether threads of a block have something to do with each other within a tile."""
-        return "barrier" in kernel.plain_body or bool(self._locals(kernel))
+        given = any(re.search(r"\b(?:__local|local)\b", one) for one in kernel.parameters)
+        return given or "barrier" in kernel.plain_body or bool(self._locals(kernel))
 
     def _locals(self, kernel: Kernel) -> list[re.Match[str]]:
         """Declarations of shared variables; a pointer into shared memory is none."""
