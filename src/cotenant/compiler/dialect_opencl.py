@@ -103,9 +103,9 @@ class OpenCl(Dialect):
     def _step(self, tiles: str) -> str:
         """To a later tile; what all read is written when all have read it."""
         return f"""{self.barrier}
-    cotenant_next = cotenant_tile + {tiles};
-    {self.barrier}
-    cotenant_tile = cotenant_next;"""
+      cotenant_next = cotenant_tile + {tiles};
+      {self.barrier}
+      cotenant_tile = cotenant_next;"""
 
     _BUILTINS = (
         ("get_group_id(d)", "((size_t)cotenant_axis(cotenant_block, (d), 0u))"),
