@@ -22,6 +22,7 @@ from cotenant.bench.records import Forecast, RecordWriter, read_records
 from cotenant.bench.report import RECORDS, REPORT, SUMMARY
 from cotenant.bench.zoo_profile import zoo_workload
 from cotenant.cli.bench import bench
+from cotenant.core.hardware import allowed_cores
 from cotenant.core.task import Periodic, Slo, Task
 from cotenant.core.workload import Workload
 from cotenant.profiling.file import load_profile, origin, save_profile
@@ -77,6 +78,7 @@ def test_one_mix_is_predicted_then_measured_then_reported(profile, tmp_path):
     )
     records = read_records(out / RECORDS)
     assert not records.failures
+    assert records.header["cores"] == {"servers": [*allowed_cores()], "generator": []}
     summary = orjson.loads((out / SUMMARY).read_bytes())
     assert summary["mixes"] == 1
     assert set(summary["mape_of"]) == {"cotenant", "service-time-alone", "published"}

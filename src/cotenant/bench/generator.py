@@ -8,6 +8,7 @@ counts from that time: a server that stalls is seen to stall by every request it
 import asyncio
 import gc
 import json
+import os
 import selectors
 import sys
 import urllib.error
@@ -153,7 +154,9 @@ def fetch_payload(plan: LoadPlan, load: TaskLoad) -> bytes:
 
 
 def main() -> None:
-    """Serve plans until stdin ends."""
+    """Serve plans until stdin ends, on the cores that the arguments name."""
+    if sys.argv[1:]:
+        os.sched_setaffinity(0, map(int, sys.argv[1:]))
 
     def say(message: Any) -> None:
         sys.stdout.buffer.write(orjson.dumps(message) + b"\n")

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cotenant import __version__
+from cotenant.bench.cores import Cores, shared_out
 from cotenant.bench.mixed import Settings
 from cotenant.bench.scenarios import Scenario
 from cotenant.core.hardware import machine_fingerprint
@@ -41,7 +42,7 @@ def suite_header(suite: str, seed: int) -> dict[str, Any]:
 
 
 def mixed_header(
-    scenarios: tuple[Scenario, ...], settings: Settings, standing: str
+    scenarios: tuple[Scenario, ...], settings: Settings, standing: str, cores: Cores | None = None
 ) -> dict[str, Any]:
     """Header of the suite `mixed`."""
     return suite_header("mixed", settings.seed) | {
@@ -49,6 +50,7 @@ def mixed_header(
         "seconds_s": settings.seconds_s,
         "warm_up_s": settings.warm_up_s,
         "generator": standing,
+        "cores": (cores or shared_out())._asdict(),
         "scenarios": [_described(scenario) for scenario in scenarios],
     }
 

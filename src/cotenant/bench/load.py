@@ -7,7 +7,7 @@ progress bar can hold up a request that is due.
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -61,9 +61,10 @@ class Driven(NamedTuple):
 class LoadGenerator:
     """The parent's end of the pipe; one interpreter serves many plans."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: Sequence[int] = ()) -> None:
+        """`cores` that it keeps to; those of this thread where absent."""
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "cotenant.bench.generator"],
+            [sys.executable, "-m", "cotenant.bench.generator", *map(str, cores)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
@@ -71,6 +72,10 @@ class LoadGenerator:
         )
         self.standing: str = self._receive()["standing"]
         """Scheduling class that the generator was able to take."""
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
 
     def drive(self, plan: LoadPlan, watch: Callable[[Seen], None] | None = None) -> Driven:
         """Run a plan to its end; `watch` sees each request as soon as it has ended.

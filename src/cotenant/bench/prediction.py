@@ -102,8 +102,9 @@ class PredictionRun:
         predictors: Mapping[str, Predictor] = PREDICTORS,
         subject_of: SubjectOf = real_subject_of,
         program: Sequence[str] = SERVE,
+        generator_cores: Sequence[int] = (),
     ) -> None:
-        """`profile` by policy."""
+        """`profile` by policy; the generator is wherever this thread is unless told otherwise."""
         self._mixes = tuple(mixes)
         self._policies = tuple(policies)
         self._profile = profile
@@ -115,6 +116,7 @@ class PredictionRun:
         self._predictors = predictors
         self._subject_of = subject_of
         self._program = program
+        self._generator_cores = tuple(generator_cores)
         self._generator: LoadGenerator | None = None
 
     def run(self) -> None:
@@ -301,7 +303,7 @@ class PredictionRun:
 
     def _ready_generator(self) -> LoadGenerator:
         if self._generator is None:
-            self._generator = LoadGenerator()
+            self._generator = LoadGenerator(self._generator_cores)
         return self._generator
 
     def _end_generator(self) -> None:

@@ -8,6 +8,7 @@ import orjson
 
 from cotenant.bench.accuracy import FIGURES, summarise
 from cotenant.bench.bars import Bar
+from cotenant.bench.cores import who_runs_where
 from cotenant.bench.predictors import OWN, PLAIN
 from cotenant.bench.records import Records, read_records
 from cotenant.bench.report import RECORDS, REPORT, SUMMARY
@@ -98,6 +99,7 @@ def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['processor']}, {machine['cores']} cores, "
         f"{format_bytes(machine['memory_bytes'])}, {machine['system']}."
     )
+    yield from who_runs_where(header)
     yield "Versions: " + ", ".join(f"{name} {one}" for name, one in header["versions"].items())
     yield _steadiness(summary["steadiness"])
     yield (

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from cotenant.bench.bars import Bar, judge, late_after_kills, memory_growth
+from cotenant.bench.cores import who_runs_where
 from cotenant.bench.figures import Key, Sample, samples_by_key
 from cotenant.bench.picture import draw
 from cotenant.bench.records import ALONE, Records, read_records
@@ -61,6 +62,7 @@ def conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['processor']}, {machine['cores']} cores, "
         f"{format_bytes(machine['memory_bytes'])}, {machine['system']}."
     )
+    yield from who_runs_where(header)
     yield "Versions: " + ", ".join(f"{name} {one}" for name, one in header["versions"].items())
     yield (
         f"Seed {header['seed']}; {summary['rounds']} of {header['rounds']} rounds of "

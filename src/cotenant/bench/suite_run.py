@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cotenant.bench.cores import Cores
 from cotenant.bench.header import mixed_header
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import OWN_POLICY, Settings
@@ -162,9 +163,10 @@ def suite_header_of(
     *,
     settings: Settings,
     standing: str,
+    cores: Cores,
 ) -> dict[str, Any]:
     """First line of the records."""
-    header = mixed_header(tuple(plan.scenario for plan in plans), settings, standing)
+    header = mixed_header(tuple(plan.scenario for plan in plans), settings, standing, cores)
     for described, plan in zip(header["scenarios"], plans, strict=True):
         described["rate_scale"] = plan.scale._asdict()
         described["together"] = plan.together

@@ -58,6 +58,7 @@ def completed_profile(
     seed: int,
     asking: Callable[[str], None],
     program: Sequence[str] = SERVE,
+    generator_cores: Sequence[int] = (),
 ) -> Profile:
     """The profile with the time at the server's front, measured now where it is not known."""
     workload = zoo_workload(models, profile.policy)
@@ -73,7 +74,7 @@ def completed_profile(
         if subject in known
     ]
     chosen = workload.model_copy(update={"tasks": tuple(task for task, _ in asked)})
-    with LoadGenerator() as generator:
+    with LoadGenerator(generator_cores) as generator:
         return with_front(
             profile,
             chosen,

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cotenant.bench.cores import confined, shared_out
 from cotenant.bench.header import mixed_header
 from cotenant.bench.kernel_report import write_report as write_kernel_report
 from cotenant.bench.load import LoadGenerator
@@ -27,6 +28,7 @@ from cotenant.cli.bench_kernels import kernels
 from cotenant.cli.bench_speed import speed
 from cotenant.cli.elastic_suites import disb, mdtb
 from cotenant.cli.measuring import measure, print_bars, verdict
+from cotenant.cli.options import cores_option
 from cotenant.cli.prediction import prediction
 from cotenant.cli.progress import progress_bar
 from cotenant.cli.theory import theory
@@ -61,6 +63,7 @@ bench.add_command(cuda)
 @click.option("--scenario", "names", multiple=True, help="Built-in name or workload file.")
 @click.option("--policy", "policies", multiple=True, help="Only these policies.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@cores_option
 @click.option("--quick", is_flag=True, help="One short round: a look, not a measurement.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a bar is missed.")
 @click.pass_context
@@ -74,6 +77,7 @@ def mixed(
     names: tuple[str, ...],
     policies: tuple[str, ...],
     seed: int,
+    asked_cores: tuple[int, ...],
     quick: bool,
     strict: bool,
 ) -> None:
@@ -86,9 +90,14 @@ def mixed(
     )
     console = Console()
     try:
+        cores = shared_out(asked_cores)
         scenarios = tuple(_chosen(name, policies) for name in names or tuple(BUILT_IN))
-        with sigterm_interrupts(), LoadGenerator() as generator:
-            header = mixed_header(scenarios, settings, generator.standing)
+        with (
+            sigterm_interrupts(),
+            confined(cores.servers),
+            LoadGenerator(cores.generator) as generator,
+        ):
+            header = mixed_header(scenarios, settings, generator.standing, cores)
             ready = {scenario.name: (scenario, True) for scenario in scenarios}
             finished = measure(ready, settings, header, generator, out=out, console=console)
         bars = write_report(out)

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from cotenant.bench.bundles import found_bundle, made_bundle, models_of, require_compiler
+from cotenant.bench.cores import confined, shared_out
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import Settings
 from cotenant.bench.rates import UTILIZATION
@@ -26,6 +27,7 @@ from cotenant.bench.suite_run import (
 )
 from cotenant.bench.suites import SUITES, Suite
 from cotenant.cli.measuring import measure, print_bars
+from cotenant.cli.options import cores_option
 from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.policy import policy_by_name
@@ -61,6 +63,7 @@ def _suite_command(suite: Suite) -> click.Command:
         click.option("--rate-scale", type=_RateScale(), help=_RATES),
         click.option("--bundles", type=_FOLDER, help="Folder of bundles, NAME for zoo:NAME."),
         click.option("--seed", type=click.IntRange(0), default=1, show_default=True),
+        cores_option,
         click.option("--quick", is_flag=True, help="One short round: a look, no measurement."),
         click.option("--strict", is_flag=True, help="Exit with 1 when a bar is missed."),
     )  # fmt: skip
@@ -80,6 +83,7 @@ def _suite_command(suite: Suite) -> click.Command:
         rate_scale: float | None,
         bundles: Path | None,
         seed: int,
+        asked_cores: tuple[int, ...],
         quick: bool,
         strict: bool,
     ) -> None:
@@ -91,44 +95,47 @@ def _suite_command(suite: Suite) -> click.Command:
         )
         console = Console()
         try:
-            place = choose_place(component)
-            chosen = _policies(place, policies, epsilons)
-            scenarios = tuple(
-                scenario._replace(policies=chosen) for scenario in _workloads(suite, letters)
-            )
-            found, reasons = _bundles(scenarios, place, bundles, console)
-            skipped = _skipped(scenarios, reasons)
-            for one in skipped:
-                console.print(f"skipped {one.name}: {one.reason}", markup=False)
-            names = {one.name for one in skipped}
-            ready = [placed(one, place, found) for one in scenarios if one.name not in names]
-            with sigterm_interrupts(), LoadGenerator() as generator:
-                out.mkdir(parents=True, exist_ok=True)
-                plans = _plans(
-                    ready,
-                    rate_scale,
-                    generator,
-                    folder=out,
-                    seed=seed,
-                    memory_bytes=place.memory_bytes,
-                    console=console,
+            cores = shared_out(asked_cores)
+            with sigterm_interrupts(), confined(cores.servers):
+                place = choose_place(component)
+                chosen = _policies(place, policies, epsilons)
+                scenarios = tuple(
+                    scenario._replace(policies=chosen) for scenario in _workloads(suite, letters)
                 )
-                header = suite_header_of(
-                    suite,
-                    place,
-                    plans,
-                    skipped,
-                    settings=settings,
-                    standing=generator.standing,
-                )
-                finished = measure(
-                    {plan.scenario.name: (plan.scenario, plan.together) for plan in plans},
-                    settings,
-                    header,
-                    generator,
-                    out=out,
-                    console=console,
-                )
+                found, reasons = _bundles(scenarios, place, bundles, console)
+                skipped = _skipped(scenarios, reasons)
+                for one in skipped:
+                    console.print(f"skipped {one.name}: {one.reason}", markup=False)
+                names = {one.name for one in skipped}
+                ready = [placed(one, place, found) for one in scenarios if one.name not in names]
+                with LoadGenerator(cores.generator) as generator:
+                    out.mkdir(parents=True, exist_ok=True)
+                    plans = _plans(
+                        ready,
+                        rate_scale,
+                        generator,
+                        folder=out,
+                        seed=seed,
+                        memory_bytes=place.memory_bytes,
+                        console=console,
+                    )
+                    header = suite_header_of(
+                        suite,
+                        place,
+                        plans,
+                        skipped,
+                        settings=settings,
+                        standing=generator.standing,
+                        cores=cores,
+                    )
+                    finished = measure(
+                        {plan.scenario.name: (plan.scenario, plan.together) for plan in plans},
+                        settings,
+                        header,
+                        generator,
+                        out=out,
+                        console=console,
+                    )
             bars = write_suite_report(out)
         except CotenantError as error:
             raise click.ClickException(str(error)) from error

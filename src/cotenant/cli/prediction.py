@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cotenant.bench.agreement import Limits
 from cotenant.bench.bars import Bar
+from cotenant.bench.cores import Cores, confined, shared_out
 from cotenant.bench.header import suite_header
 from cotenant.bench.mixes import MODELS, SEEDS, draw_mixes, seeds_of
 from cotenant.bench.prediction import (
@@ -25,6 +26,7 @@ from cotenant.bench.report import RECORDS, REPORT
 from cotenant.bench.scenarios import POLICIES
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.zoo_profile import EFFORT, alone_times, completed_profile, measured_profile
+from cotenant.cli.options import cores_option
 from cotenant.cli.progress import progress_bar
 from cotenant.core.errors import CotenantError
 from cotenant.graph.zoo import ZOO
@@ -69,6 +71,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="How far service times may differ between the two windows of a mix, as a fraction.",
 )
+@cores_option
 @click.option("--policy", "policies", multiple=True, help="One or more; 'cotenant' if absent.")
 @click.option(
     "--profile", "profile_path", type=_FILE, help="Of the zoo, from an earlier run; else measured."
@@ -88,6 +91,7 @@ def prediction(
     patience: float,
     steady: float,
     alike: float,
+    asked_cores: tuple[int, ...],
     policies: tuple[str, ...],
     profile_path: Path | None,
     models: tuple[str, ...],
@@ -103,12 +107,14 @@ def prediction(
     limits = Limits(steady, alike)
     windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, limits)
     try:
+        cores = shared_out(asked_cores)
         out.mkdir(parents=True, exist_ok=True)
-        with sigterm_interrupts(), progress_bar(console) as progress:
+        with sigterm_interrupts(), confined(cores.servers), progress_bar(console) as progress:
             finished = _run(
                 out,
                 (mixes, seed),
                 windows,
+                cores,
                 policies=chosen or ("cotenant",),
                 models=drawn_from or MODELS,
                 profile_path=profile_path,
@@ -142,6 +148,7 @@ def _run(
     out: Path,
     asked: tuple[int, int | None],
     windows: Windows,
+    cores: Cores,
     *,
     policies: Sequence[str],
     models: Sequence[str],
@@ -151,7 +158,7 @@ def _run(
     """Measure the profiles, then all mixes; false if Ctrl-C came first."""
     given = None if profile_path is None else load_profile(profile_path, origin())
     profiles = {
-        policy: _profile(given, policy, models, out, seed=windows.seed, progress=progress)
+        policy: _profile(given, policy, models, out, cores, seed=windows.seed, progress=progress)
         for policy in policies
     }
     mixes = draw_mixes(seeds_of(*asked), alone_times(profiles[policies[0]], models), models)
@@ -160,6 +167,7 @@ def _run(
         "policies": list(policies),
         "seconds_s": windows.seconds_s,
         "warm_up_s": windows.warm_up_s,
+        "cores": cores._asdict(),
         "mixes": list(described(mixes)),
     }
     total_s = total_seconds_s(len(mixes), len(policies), windows)
@@ -175,7 +183,14 @@ def _run(
     with RecordWriter(out / RECORDS, header) as writer:
         try:
             PredictionRun(
-                mixes, policies, profiles, windows, sink=writer, folder=out, announce=announce
+                mixes,
+                policies,
+                profiles,
+                windows,
+                sink=writer,
+                folder=out,
+                announce=announce,
+                generator_cores=cores.generator,
             ).run()
         except KeyboardInterrupt:
             progress.console.print("stopped; the report covers the windows that had ended")
@@ -189,6 +204,7 @@ def _profile(
     policy: str,
     models: Sequence[str],
     out: Path,
+    cores: Cores,
     *,
     seed: int,
     progress: Progress,
@@ -209,7 +225,9 @@ def _profile(
         progress.update(bar, description=f"at the front: {task}")
 
     _say(progress, f"profile under {policy}: time at the server's front")
-    known = completed_profile(known, models, out, seed=seed, asking=asking)
+    known = completed_profile(
+        known, models, out, seed=seed, asking=asking, generator_cores=cores.generator
+    )
     save_profile(known, out / f"profile-{policy}.json")
     progress.remove_task(bar)
     return known

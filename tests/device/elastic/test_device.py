@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cotenant.bench.cores import confined
 from cotenant.core.errors import CotenantError, DeviceError, InvalidRequest, LaneLost
+from cotenant.core.hardware import allowed_cores
 from cotenant.core.model import ModelFiles
 from cotenant.core.task import Task
 from cotenant.device.base import (
@@ -266,6 +268,16 @@ def test_what_is_no_bundle(about: dict[str, Any], says: str, opened: Opened) -> 
 def test_a_device_that_is_not_there(place: Any) -> None:
     with pytest.raises(DeviceError, match=r"OpenCL device 99; there is 0 \("):
         ElasticDevice(OPENCL, {"gpu9": 99}, Plain(), best_rung())
+
+
+def test_a_processor_is_as_wide_as_what_this_process_may_use_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for told in ("POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT"):
+        monkeypatch.delenv(told, raising=False)  # by a device that this process has opened
+    with confined(allowed_cores()[:1]):
+        found = find_devices(OPENCL)
+    assert {one.units for one in found if one.name.startswith("Portable")} <= {1}
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A number goes in; that OpenCL device comes out, with the operations of `elastic/driver.py`."""
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
@@ -9,6 +10,7 @@ import numpy as np
 import pyopencl as cl
 
 from cotenant.core.errors import DeviceError
+from cotenant.core.hardware import allowed_cores
 from cotenant.device.bundle import Array, Code, Triple
 from cotenant.device.elastic.driver import (
     Argument,
@@ -28,6 +30,9 @@ _PROPERTIES = 0x1093
 _PRIORITY_KHR = 0x1096
 _HINTS = {Priority.HIGH: 1 << 0, Priority.LOW: 1 << 2}
 """Values of the extension cl_khr_priority_hints."""
+
+_POCL_THREADS = ("POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT")
+"""Up to PoCL 4, and from then on."""
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
@@ -312,6 +317,9 @@ def open_place(number: int = 0) -> Place:
 
 def devices() -> list[cl.Device]:
     """Every OpenCL device; the place in this list is its number."""
+    # PoCL starts a thread for each core of the machine, whichever of them this process may use.
+    for limit in _POCL_THREADS:
+        os.environ.setdefault(limit, str(len(allowed_cores())))
     try:
         platforms = cl.get_platforms()
     except cl.LogicError:
