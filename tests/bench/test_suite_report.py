@@ -105,7 +105,7 @@ def test_the_schema_is_that_of_mixed_and_more(tmp_path: Path) -> None:
         "skipped",
     }
     (scenario,) = summary["scenarios"]
-    assert set(scenario) == {"name", "policies", "rate_scale", "tile_p99_s"}
+    assert set(scenario) == {"name", "policies", "rate_scale", "tile_p99_s", "advantage"}
     assert list(scenario["policies"]) == [OWN, REFERENCE, MIRIAM]
     for policy in scenario["policies"].values():
         assert set(policy) == {
@@ -127,9 +127,34 @@ def test_bars_beside_miriam(tmp_path: Path) -> None:
     summary = summarise_suite(records)
     ours = advantage(summary["scenarios"][0])
     assert ours == pytest.approx(Advantage(0.075 / 0.06, 5.0 / 4.0))
+    for figure in Advantage._fields:
+        interval = summary["scenarios"][0]["advantage"][figure]
+        assert interval["low"] <= interval["value"] <= interval["high"]
     bars = {bar.figure: bar for bar in judge_suite(records.header, summary)}
     assert bars["worse advantage over miriam"].value == pytest.approx(1.25)
     assert bars["worse advantage over miriam"].met
+
+
+def test_an_advantage_is_as_uncertain_as_what_it_is_made_of(tmp_path: Path) -> None:
+    def of(late_s: float) -> Any:
+        late = [fixture.seen(MIRIAM, "c", 300.5 + place, late_s) for place in range(3)]
+        folder = tmp_path / str(late_s)
+        folder.mkdir()
+        (scenario,) = summarise_suite(written(folder, [*EVERYTHING, *late]))["scenarios"]
+        return scenario["advantage"]["latency"]
+
+    alike, mixed = of(0.075), of(0.3)
+    assert alike == pytest.approx({"value": 1.25, "low": 1.25, "high": 1.25})
+    # Three of thirteen are late: in some draws one is, at times none.
+    assert mixed["value"] == pytest.approx(0.3 / 0.06, rel=0.01)
+    assert mixed["low"] < 4.0 < mixed["high"]
+
+
+def test_no_advantage_over_who_was_not_measured(tmp_path: Path) -> None:
+    content = [*fixture.lines_alone(), *lines(OWN, 0.06, 4), *lines(REFERENCE, 0.1, 1)]
+    (scenario,) = summarise_suite(written(tmp_path, content))["scenarios"]
+    assert scenario["advantage"] is None
+    assert advantage(scenario) is None
 
 
 def test_a_pause_is_held_against_a_tile(tmp_path: Path) -> None:
@@ -157,6 +182,7 @@ def scenario(name: str, slowdown: float, ratio: float) -> dict[str, Any]:
         "name": name,
         "tile_p99_s": None,
         "policies": {OWN: figures(slowdown, ratio), MIRIAM: figures(1.2, 2.0)},
+        "advantage": {"latency": {"value": 1.2 / slowdown}, "throughput": {"value": ratio / 2.0}},
     }
 
 

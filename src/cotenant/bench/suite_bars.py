@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cotenant.bench.bars import OWN_POLICY, Bar
-from cotenant.bench.suite_summary import worst_slowdown
+from cotenant.bench.suite_summary import BESIDE, worst_slowdown
 from cotenant.bench.suites import SUITES
 
-_BESIDE = "miriam"
 _PAUSE_S = 0.001
 _CUDA_SLOWDOWN_MAX = 1.05
 _CUDA_THROUGHPUT_MIN = 1.92
@@ -56,26 +55,16 @@ def _pause(scenario: Mapping[str, Any]) -> Iterator[Bar]:
 
 def advantage(scenario: Mapping[str, Any]) -> Advantage | None:
     """Of one workload; `None` where one of the two was not measured whole."""
-    policies = scenario["policies"]
-    if OWN_POLICY not in policies or _BESIDE not in policies:
-        return None
-    ours, theirs = policies[OWN_POLICY], policies[_BESIDE]
-    slowdowns = worst_slowdown(ours, "p99"), worst_slowdown(theirs, "p99")
-    ratios = ours["total_throughput_ratio"], theirs["total_throughput_ratio"]
-    if None in slowdowns or None in ratios or not ratios[1]["value"]:
-        return None
-    return Advantage(
-        float(slowdowns[1] or 0.0) / float(slowdowns[0] or 1.0),
-        ratios[0]["value"] / ratios[1]["value"],
-    )
+    found = scenario["advantage"]
+    return found and Advantage(*(found[figure]["value"] for figure in Advantage._fields))
 
 
 def _beside_miriam(scenarios: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
     found = {one["name"]: advantage(one) for one in scenarios}
     for name, ours in found.items():
         if ours is not None:
-            yield Bar(name, f"worse advantage over {_BESIDE}", min(ours), 1.0, at_most=False)
-            yield Bar(name, f"better advantage over {_BESIDE}", max(ours), 1.0, at_most=False)
+            yield Bar(name, f"worse advantage over {BESIDE}", min(ours), 1.0, at_most=False)
+            yield Bar(name, f"better advantage over {BESIDE}", max(ours), 1.0, at_most=False)
     measured = [found.get(scenario.name) for scenario in SUITES["mdtb"].scenarios]
     if not any(measured):
         return
@@ -85,7 +74,7 @@ def _beside_miriam(scenarios: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
     for figure in Advantage._fields:
         values = [getattr(one, figure) for one in whole]
         mean = float(np.exp(np.mean(np.log(values)))) if complete else None
-        yield Bar("all", f"{figure} advantage over {_BESIDE}", mean, 1.0, at_most=False)
+        yield Bar("all", f"{figure} advantage over {BESIDE}", mean, 1.0, at_most=False)
 
 
 def _on_cuda(described: Mapping[str, Any], scenario: Mapping[str, Any]) -> Iterator[Bar]:

@@ -104,6 +104,16 @@ def _shares(scenario: Mapping[str, Any]) -> Iterator[str]:
         pause = "-" if pause_s is None else format_duration(pause_s)
         ratio = interval_words(figures["total_throughput_ratio"])
         yield f"| {policy} | {p50} | {p99} | {ratio} | {pause} |"
+    advantage = scenario["advantage"]
+    if advantage is not None:
+        latency, throughput = (
+            interval_words(advantage[figure]) for figure in ("latency", "throughput")
+        )
+        yield ""
+        yield (
+            f"Advantage over `{advantage['over']}`, larger is better: critical p99 {latency}, "
+            f"total throughput {throughput}."
+        )
 
 
 def _more_method() -> Iterator[str]:

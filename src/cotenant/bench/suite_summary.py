@@ -6,23 +6,32 @@ Beside what `summary.py` says, each policy has
                              `sequential` in the same run, with its 95 % interval
     pause_p99_s              from the flag until the device was free of best-effort work
 
-each scenario has `tile_p99_s`, the time of one tile alone of the best-effort model whose tiles
-take longest, and the document says which component ran, what was done to the rates, and what was
-skipped.
+each scenario has
+
+    tile_p99_s   the time of one tile alone of the best-effort model whose tiles take longest
+    advantage    of the own policy over Miriam's, with 95 % intervals, larger is better: Miriam's
+                 critical slowdown (p99, the worst task's) over ours, our total throughput over
+                 Miriam's
+
+and the document says which component ran, what was done to the rates, and what was skipped.
 """
 
-import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from cotenant.bench.figures import Key, Sample, Samples, samples_by_key
+from cotenant.bench.bars import OWN_POLICY
+from cotenant.bench.figures import samples_by_key
 from cotenant.bench.records import Records
-from cotenant.bench.statistics import RESAMPLES, percentile_interval, resampled_means
+from cotenant.bench.spread import Measured
+from cotenant.bench.statistics import Interval
 from cotenant.bench.suites import REFERENCE
 from cotenant.bench.summary import summarise
 from cotenant.core.task import Criticality
+
+BESIDE = "miriam"
+"""The policy that the own one is compared with."""
 
 
 def summarise_suite(records: Records) -> dict[str, Any]:
@@ -34,12 +43,13 @@ def summarise_suite(records: Records) -> dict[str, Any]:
         name = scenario["name"]
         scenario["rate_scale"] = described[name]["rate_scale"]
         scenario["tile_p99_s"] = described[name].get("tile_p99_s")
-        tasks = [task["name"] for task in described[name]["tasks"]]
+        measured = Measured(name, samples, records.header["seed"])
+        tasks = {task["name"]: task["criticality"] for task in described[name]["tasks"]}
         for policy, figures in scenario["policies"].items():
-            figures["total_throughput_ratio"] = _total_ratio(
-                name, policy, tasks, samples, records.header["seed"]
-            )
+            ratio = _total_ratio(measured, tasks, policy, REFERENCE)
+            figures["total_throughput_ratio"] = None if ratio is None else ratio._asdict()
             figures["pause_p99_s"] = _pause_p99_s(records, name, policy)
+        scenario["advantage"] = _advantage(measured, tasks)
     return summary | {
         "component": records.header["component"],
         "skipped": records.header["skipped"],
@@ -62,37 +72,24 @@ def worst_slowdown(figures: Mapping[str, Any], quantile: str) -> float | None:
     return max(float(one["value"]) for one in slowdowns)
 
 
-class _Total(NamedTuple):
-    value_rps: float
-    spread_rps: Samples
-    """Resampled; shape [resamples]."""
-
-
 def _total_ratio(
-    scenario: str, policy: str, tasks: Iterable[str], samples: Mapping[Key, Sample], seed: int
-) -> dict[str, float] | None:
-    totals = []
-    for one in (policy, REFERENCE):
-        found = [samples.get((scenario, one, task)) for task in tasks]
-        measured = [sample for sample in found if sample is not None]
-        if len(measured) < len(found):
-            return None
-        place = [zlib.crc32(name.encode()) for name in (scenario, one, "total")]
-        totals.append(_total(measured, np.random.default_rng([seed, *place])))
-    ours, reference = totals
-    if reference.value_rps == 0.0:
-        return None
+    measured: Measured, tasks: Mapping[str, str], policy: str, other: str
+) -> Interval | None:
     # A policy beside itself is one, exactly: both sums are drawn with the same numbers.
-    spread = ours.spread_rps / np.maximum(reference.spread_rps, 1e-12)
-    return percentile_interval(ours.value_rps / reference.value_rps, spread)._asdict()
+    ours, theirs = (measured.total_rps(one, tasks) for one in (policy, other))
+    return None if ours is None or theirs is None else ours.over(theirs)
 
 
-def _total(samples: Iterable[Sample], rng: np.random.Generator) -> _Total:
-    value_rps, spread_rps = 0.0, np.zeros(RESAMPLES)
-    for sample in samples:
-        value_rps += sample.throughput_rps
-        spread_rps += resampled_means(sample.sliced_rates_rps(), rng, RESAMPLES)
-    return _Total(value_rps, spread_rps)
+def _advantage(measured: Measured, tasks: Mapping[str, str]) -> dict[str, Any] | None:
+    critical = [name for name, kind in tasks.items() if kind == Criticality.CRITICAL]
+    ours, theirs = (
+        measured.worst_slowdown(policy, critical, 0.99) for policy in (OWN_POLICY, BESIDE)
+    )
+    latency = None if ours is None or theirs is None else theirs.over(ours)
+    throughput = _total_ratio(measured, tasks, OWN_POLICY, BESIDE)
+    if latency is None or throughput is None:
+        return None
+    return {"over": BESIDE, "latency": latency._asdict(), "throughput": throughput._asdict()}
 
 
 def _pause_p99_s(records: Records, scenario: str, policy: str) -> float | None:
