@@ -181,10 +181,12 @@ def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy, cooling_s:
         return Traffic(rate_rps, mean_s)
 
     others = [traffic(other) for other in here if other is not one]
-    awake = awake_on_average(traffic(one), others, cooling_s)
-    warm = 1.0 - awake * calm.alone[0].cold
-    # The front is not spared anything: between two requests of a task others have passed it.
-    return calm._replace(service=calm.service.scaled(warm), around_s=calm.alone[0].around_s)
+    alone = calm.alone[0]
+    warm = 1.0 - awake_on_average(traffic(one), others, cooling_s) * alone.cold
+    # The front does the same for every task: any other leaves it as warm as this one would.
+    spared = awake_on_average(traffic(one), others, cooling_s, shared=1.0)
+    around_s = alone.around_s - spared * (alone.around_s - alone.warm_around_s)
+    return calm._replace(service=calm.service.scaled(warm), around_s=around_s)
 
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:

@@ -38,16 +38,18 @@ class Traffic(NamedTuple):
     service_s: float
 
 
-def awake_on_average(own: Traffic, others: Sequence[Traffic], cooling_s: float) -> float:
+def awake_on_average(
+    own: Traffic, others: Sequence[Traffic], cooling_s: float, shared: float = SHARED
+) -> float:
     """The same over a long time, of Poisson arrivals that meet a component now and then idle.
 
     An arrival finds it busy with the probability of its load, else at rest for an exponential time
-    with the rate L of all arrivals: E exp(-t / c) = L c / (1 + L c).
+    with the rate L of all arrivals: E exp(-t / c) = L c / (1 + L c). `shared` is k of the others.
     """
     rate_rps = own.rate_rps + sum(one.rate_rps for one in others)
     load = min(1.0, sum(one.rate_rps * one.service_s for one in (own, *others)))
     mine = own.rate_rps / rate_rps
-    left = (mine + (1.0 - mine) * SHARED) * (
+    left = (mine + (1.0 - mine) * shared) * (
         load + (1.0 - load) * rate_rps * cooling_s / (1.0 + rate_rps * cooling_s)
     )
     return share_spared(left, cooling_s)
