@@ -275,10 +275,24 @@ def test_a_machine_that_is_kept_awake_serves_faster(rate_rps, warm):
     cold = made_up({"m": 0.01})
     known = cold.alone[0].model_copy(update={"warm": warm, "front_s": 0.002, "warm_front_s": 0.001})
     [one] = predicted([task("a", "m", rate_rps, "periodic")], made_up({}, alone=[known])).tasks
-    seldom, often = 0.012, 0.01 * warm + 0.002
+    seldom, often = 0.012, 0.01 * warm + 0.001
     assert often * 0.999 <= one.mean_s <= 1.02 * seldom
     load = rate_rps * 0.01 * warm
     if load > 0.6:  # it hardly ever rests
         assert one.mean_s < often + 0.4 * (seldom - often)
     if rate_rps < 2.0:
         assert one.mean_s > seldom - 0.1 * (seldom - often)
+
+
+def test_company_keeps_the_front_of_a_seldom_asked_task_awake():
+    tasks = [task("a", "m", 1.0, criticality="critical")]
+    company = task("b", "n", 60.0)
+    m, n = made_up({"m": 0.01, "n": 0.01}).alone
+    m = m.model_copy(update={"front_s": 0.002, "warm_front_s": 0.001})
+    profile = made_up({}, alone=[m, n])
+    rested = predicted(tasks, profile).tasks[0]
+    beside = predicted([*tasks, company], profile).tasks[0]
+    assert rested.mean_s == pytest.approx(0.012, rel=0.01)
+    # Busy for 0.6 of the time, else asleep again with a time constant of 12 ms.
+    asleep = 0.4 / (1.0 + 61.0 * 0.012)
+    assert beside.mean_s == pytest.approx(0.011 + 0.001 * asleep, rel=0.01)

@@ -159,6 +159,7 @@ def _at_speed(one: Alone, speed: Speed) -> Alone:
             "by_segment": tuple(_scaled(part, speed.calm) for part in one.by_segment),
             "front_s": None if one.front_s is None else one.front_s * speed.calm,
             "warm_front_s": None if one.warm_front_s is None else one.warm_front_s * speed.warm,
+            "front_busy_s": None if one.front_busy_s is None else one.front_busy_s * speed.warm,
             "warm": one.warm * speed.warm / speed.calm,
         }
     )

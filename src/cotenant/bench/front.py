@@ -3,7 +3,8 @@
 A client sees more than the machine's own service: protocol, tensors on the wire, and the way to
 the lane. Every task is asked alone by the load generator that will measure it later, at a calm
 pace and then back to back; what its client waits beyond the service that the server recorded is
-the front. The two paces differ because cores that rest fall asleep.
+the front. The two paces differ because cores that rest fall asleep. What the front takes from other
+tasks is less than that wait: the processor time of the server's own process, without its lanes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import orjson
 
 from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
 from cotenant.bench.servers import HOST, SERVE, Server
+from cotenant.core.clock import processor_time_s
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
@@ -41,6 +43,8 @@ class Pace(NamedTuple):
     calm: bool
     """It paused after each answer."""
     latencies_s: Sequence[float]
+    busy_s: float
+    """Processor time of the server's own process meanwhile."""
 
 
 class Alone(NamedTuple):
@@ -50,6 +54,8 @@ class Alone(NamedTuple):
     service: ServiceTime
     warm_front_s: float
     """At the front, back to back."""
+    front_busy_s: float
+    """Processor time of the front for one request."""
     warm: float
     """Mean service back to back over that with pauses."""
 
@@ -59,7 +65,7 @@ def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
     known = {
         one.subject
         for one in profile.alone
-        if one.front_s is not None and one.warm_front_s is not None
+        if None not in (one.front_s, one.warm_front_s, one.front_busy_s)
     }
     return known.issuperset(subjects)
 
@@ -93,6 +99,7 @@ def with_front(
                 asking(task.name)
                 [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
                 for calm in (True, False):
+                    before_s = processor_time_s(server.pid)
                     latencies_s = ask_alone(
                         task.name,
                         known.service.mean_s + _FRONT_S,
@@ -102,7 +109,8 @@ def with_front(
                         generator=generator,
                         seed=seed,
                     )
-                    paces[task.name].append(Pace(calm, latencies_s))
+                    busy_s = processor_time_s(server.pid) - before_s
+                    paces[task.name].append(Pace(calm, latencies_s, busy_s))
     services_s = _services_s(records)
     found = {
         subject: _alone(task.name, paces[task.name], services_s.get(task.name, []))
@@ -115,6 +123,7 @@ def with_front(
                     update={
                         "front_s": found[one.subject].front_s,
                         "warm_front_s": found[one.subject].warm_front_s,
+                        "front_busy_s": found[one.subject].front_busy_s,
                         "warm": found[one.subject].warm,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
@@ -195,5 +204,7 @@ def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alo
         front_s=fronts_s[True],
         service=service_time(pooled(pools_s[True])),
         warm_front_s=min(fronts_s.values()),
+        # Between requests that come one by one it also looks around.
+        front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[False]),
         warm=means_s[False] / means_s[True],
     )

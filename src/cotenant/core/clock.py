@@ -33,9 +33,20 @@ class VirtualClock:
         self._now_s = time_s
 
 
-def processor_time_s() -> float:
-    """Seconds of processor time that all threads of this interpreter have used."""
-    return time.process_time()
+_SCHEDULER, _PER_THREAD = 2, 4
+"""How Linux makes a clock of a number; the C library has a function for processes only, and Python
+for none."""
+
+
+def processor_time_s(process: int | None = None) -> float:
+    """Seconds of processor time that all threads of a process have used; of this one if absent.
+
+    Raises:
+        OSError: there is no such process any more.
+    """
+    if process is None:
+        return time.process_time()
+    return time.clock_gettime((~process << 3) | _SCHEDULER)
 
 
 def thread_time_s(thread: int) -> float:
@@ -44,9 +55,7 @@ def thread_time_s(thread: int) -> float:
     Raises:
         OSError: there is no such thread any more.
     """
-    # How Linux makes a clock of a thread's number; the C library has no function for it.
-    per_thread, scheduler = 4, 2
-    return time.clock_gettime((~thread << 3) | per_thread | scheduler)
+    return time.clock_gettime((~thread << 3) | _PER_THREAD | _SCHEDULER)
 
 
 def wall_time_s() -> float:

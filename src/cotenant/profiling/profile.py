@@ -81,6 +81,8 @@ class Alone(Noun):
     """The same as a client of the server sees it: protocol, network and all; `None` if unknown."""
     warm_front_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     """The same back to back, when no core on the way has fallen asleep."""
+    front_busy_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Processor time of the server's front for one request; `None` in earlier profiles."""
     warm: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Mean service time back to back over that with pauses: cores awake, caches its own."""
     load_s: float = Field(ge=0, allow_inf_nan=False)
@@ -190,14 +192,14 @@ class Profile(Noun):
         return next(pairs, None)
 
     def front_of(self, subject: Subject) -> float:
-        """Least time at the front that any task with this graph was seen to need; 0 if unknown.
+        """Processor time at the front for a request of this graph; 0 if unknown.
 
-        What a best-effort task needs beyond it is the wait for its own lane to wake up.
+        The least of any task's: whoever is asked, the front does the same.
         """
         known = [
-            one.front_s
+            one.front_busy_s
             for one in self.alone
-            if one.front_s is not None and one.subject.graph_hash == subject.graph_hash
+            if one.front_busy_s is not None and one.subject.graph_hash == subject.graph_hash
         ]
         return min(known, default=0.0)
 
