@@ -1,5 +1,6 @@
 """A profile at another speed of the machine, from looks made by hand."""
 
+import math
 import statistics
 
 import pytest
@@ -61,27 +62,52 @@ def test_a_profile_without_a_front_gets_none():
     assert after.alone[0].warm_front_s is None
 
 
-TWICE = Workload(name="u", tasks=(Task(name="u", model="a"), Task(name="v", model="b")))
+MODELS = {"a": 0.8, "b": 1.0, "c": 1.25}
+"""What each takes over what the profile says, on the machine as it was profiled."""
+ALL = Workload(name="w", tasks=tuple(Task(name=f"of-{model}", model=model) for model in MODELS))
 
 
-@given(st.lists(st.builds(Speed, SLOWER, SLOWER), min_size=1, max_size=9), SLOWER)
-def test_a_model_is_taken_for_the_median_of_what_all_mixes_saw_of_it(seen, other):
+def look(machine, **moment):
+    return {
+        f"of-{model}": Speed(machine * off * moment.get(model, 1.0), machine * off)
+        for model, off in MODELS.items()
+    }
+
+
+def expected(machines, last=None):
     looks = Looks()
-    for speed in seen:  # under another name in each mix
-        looks.add(WORKLOAD, subject_of, {"t": speed})
-    calm, warm = zip(*seen, strict=True)
-    assert looks.typical(WORKLOAD, subject_of)["t"] == (
-        pytest.approx(statistics.median(calm)),
-        pytest.approx(statistics.median(warm)),
-    )
-    looks.add(TWICE, subject_of, {"u": seen[0], "v": Speed(other, 1.0)})
-    typical = looks.typical(TWICE, subject_of)
-    assert typical["v"] == (other, 1.0)  # the only look at that model
-    assert typical["u"] == looks.typical(WORKLOAD, subject_of)["t"]
+    for machine in machines:
+        looks.add(ALL, subject_of, look(machine))
+    if last is not None:
+        looks.add(ALL, subject_of, last)
+    return looks.expected(ALL, subject_of)
 
 
-def test_a_moment_in_which_the_machine_was_slow_moves_no_forecast():
+@given(st.lists(SLOWER, min_size=1, max_size=9))
+def test_what_is_wrong_with_the_profile_and_a_machine_that_changes_are_told_apart(machines):
+    found = expected(machines)
+    usual = math.exp(statistics.median(map(math.log, machines)))
+    now = usual**0.25 * machines[-1] ** 0.75
+    known = len(machines) / (len(machines) + 0.5)
+    for model, off in MODELS.items():
+        assert found[f"of-{model}"] == pytest.approx((now * off**known,) * 2)
+
+
+def test_a_machine_that_has_turned_slow_is_followed_most_of_the_way():
+    calm, slow = expected([1.0] * 7), expected([1.0] * 6, look(1.4))
+    for task, speed in slow.items():
+        assert 1.25 < speed.calm / calm[task].calm < 1.33
+
+
+def test_a_moment_that_one_model_met_moves_no_forecast():
+    usual = expected([1.1] * 6)
+    for task, speed in expected([1.1] * 5, look(1.1, a=1.9)).items():
+        assert tuple(speed) == pytest.approx(tuple(usual[task]), rel=0.05)
+
+
+def test_the_same_model_under_another_name_is_the_same():
+    again = Workload(name="v", tasks=(Task(name="other", model="a"),))
     looks = Looks()
-    for slower in (0.9, 0.9, 1.8, 0.9):
-        looks.add(WORKLOAD, subject_of, {"t": Speed(slower, slower)})
-    assert looks.typical(WORKLOAD, subject_of)["t"] == (0.9, 0.9)
+    looks.add(ALL, subject_of, look(1.2))
+    looks.add(again, subject_of, {"other": look(1.2)["of-a"]})
+    assert looks.expected(again, subject_of)["other"].calm < 1.1

@@ -2,8 +2,8 @@
 
 A shared machine is not always as fast as it was when it was profiled: it was slow while one model
 was measured, and fast during another. So each task of a mix is asked alone just before the mix is
-predicted, and the forecast takes what all looks so far say of its model, those before earlier
-mixes and this one. Asked again after each window, tasks tell whether the machine was the one that
+predicted, and the forecast takes what all looks so far say of its model and of the machine. Asked
+again after each window, tasks tell whether the machine was the one that
 the forecast is for. Nothing here looks at the latencies of a mix.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cotenant.bench.front import ask_alone
 from cotenant.bench.load import LoadGenerator
@@ -30,6 +31,14 @@ _WARM_S = 0.5
 """How long to ask back to back, at least."""
 _WARM_UP = 3
 _STRETCHES = 5
+_LASTING = 0.75
+"""Of what sets the machine of a look apart from that of the others, what lasts for some minutes."""
+_DOUBT = 0.5
+"""Looks without a finding that a model starts with."""
+_SWEEPS = 20
+
+Paces = npt.NDArray[np.float64]
+"""Logarithms of a `Speed`."""
 
 
 class Speed(NamedTuple):
@@ -70,27 +79,60 @@ def speeds(
 
 
 class Looks:
-    """All looks of a run at the models of one profile."""
+    """All looks of a run at the models of one profile.
+
+    A look at a model says two things: how fast the machine is now, which its neighbours of the same
+    look say too, and what is wrong with the profile of the model, which its other looks say too:
+
+        log look[i, model] = machine[i] + model + the moment's noise.
+
+    Both parts are medians of what the other one leaves over, in turns (Tukey's median polish).
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[Subject, list[Speed]] = {}
+        self._seen: list[dict[Subject, Paces]] = []
 
     def add(self, workload: Workload, subject_of: SubjectOf, now: Mapping[str, Speed]) -> None:
         """What a look has seen of each task."""
-        for task in workload.tasks:
-            self._seen.setdefault(subject_of(task, workload), []).append(now[task.name])
+        self._seen.append(
+            {subject_of(task, workload): np.log(now[task.name]) for task in workload.tasks}
+        )
 
-    def typical(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
-        """The median of each task's model, at each pace.
+    def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
+        """Each task's model at each pace, on the machine as the last look has seen it.
 
-        A look of a second sees the machine of a moment, and what a moment has in it passes before
-        the mix is measured; what is wrong with the profile is in most looks. A machine that turns
-        slow is therefore believed only when half of a model's looks have seen it.
+        Part of what that look saw of the machine will have passed before the mix is measured.
         """
+        machine, models = self._told_apart()
+        usual = float(np.median(machine))
+        now = usual + _LASTING * (machine[-1] - usual)
         return {
-            task.name: Speed(*np.median(self._seen[subject_of(task, workload)], axis=0).tolist())
+            task.name: Speed(*np.exp(now + models[subject_of(task, workload)]).tolist())
             for task in workload.tasks
         }
+
+    def _told_apart(self) -> tuple[list[float], dict[Subject, Paces]]:
+        """The logarithms of the machine in each look, and of each model at each pace."""
+        looks: dict[Subject, list[int]] = {}
+        for number, seen in enumerate(self._seen):
+            for subject in seen:
+                looks.setdefault(subject, []).append(number)
+        models = {subject: np.zeros(len(Speed._fields)) for subject in looks}
+        machine: list[float] = []
+        for _ in range(_SWEEPS):
+            machine = [
+                float(np.median([pace - models[subject] for subject, pace in seen.items()]))
+                for seen in self._seen
+            ]
+            models = {
+                subject: len(those)
+                / (len(those) + _DOUBT)
+                * np.median(
+                    [self._seen[number][subject] - machine[number] for number in those], axis=0
+                )
+                for subject, those in looks.items()
+            }
+        return machine, models
 
 
 def warm_speeds(

@@ -233,8 +233,8 @@ class PredictionRun:
         self._sink.write([_anchor(workload, now)])
         looks = self._looks[workload.policy]
         looks.add(workload, self._subject_of, now)
-        typical = looks.typical(workload, self._subject_of)
-        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, typical))
+        expected = looks.expected(workload, self._subject_of)
+        one = one._replace(profile=anchored(one.profile, workload, self._subject_of, expected))
         ready.append(one)
         self._say(workload, "predicting")
         for predictor in self._predictors.values():
