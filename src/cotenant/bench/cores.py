@@ -38,6 +38,15 @@ def shared_out(asked: Iterable[int] = ()) -> Cores:
     return Cores(servers, tuple(core for core in here if core not in servers))
 
 
+def core_count(machine: Mapping[str, Any]) -> str:
+    """Of the machine that a header or a summary describes.
+
+    >>> core_count({"cores": 1}), core_count({"cores": 2})
+    ('1 core', '2 cores')
+    """
+    return f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
+
+
 def who_runs_where(header: Mapping[str, Any]) -> Iterator[str]:
     """A line for a report, from the header of its records; none where older ones do not say."""
     if "cores" in header:

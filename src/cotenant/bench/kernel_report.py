@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from cotenant.bench.bars import Bar
+from cotenant.bench.cores import core_count
 from cotenant.bench.kernels import RECORDS, SUITE
 
 _ERROR_MAX = 1e-4
@@ -137,7 +138,7 @@ def _markdown(
             f"# Kernels of the zoo for {header['target']}",
             "",
             f"{header['device'] or 'Without a GPU, by NVRTC'}; {machine['processor']}, "
-            f"{machine['cores']} cores, {machine['system']}.",
+            f"{core_count(machine)}, {machine['system']}.",
             f"Versions: {', '.join(f'{name} {one}' for name, one in header['versions'].items())}",
             f"Seed {header['seed']}; {header['rounds']} interleaved rounds.",
             "",

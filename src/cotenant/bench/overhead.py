@@ -17,6 +17,7 @@ import orjson
 from onnx import TensorProto, helper
 
 from cotenant.bench.clients import Client, GrpcClient, InProcess, RestClient
+from cotenant.bench.cores import core_count
 from cotenant.bench.header import suite_header
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.bench.statistics import Samples, quantile_difference
@@ -187,7 +188,7 @@ def _markdown(header: dict[str, Any], rows: Sequence[str]) -> str:
         [
             "# What the server adds to a call of ONNX Runtime",
             "",
-            f"{machine['processor']}, {machine['cores']} cores, {machine['system']}.",
+            f"{machine['processor']}, {core_count(machine)}, {machine['system']}.",
             f"Versions: {versions}",
             f"Seed {header['seed']}; {header['rounds']} interleaved rounds of "
             f"{header['calls']} calls each.",

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from cotenant.bench.cores import core_count
 from cotenant.bench.figures import Key, Sample, samples_by_key
 from cotenant.bench.records import ALONE, Records
 from cotenant.core.task import Criticality
@@ -51,7 +52,7 @@ def draw(records: Records, summary: Mapping[str, Any], path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     machine = records.header["machine"]
     figure.suptitle(
-        f"Critical latency and best-effort throughput ({machine['cores']} cores, "
+        f"Critical latency and best-effort throughput ({core_count(machine)}, "
         f"rounds: {summary['rounds']})",
         fontsize=13,
         color=INK,

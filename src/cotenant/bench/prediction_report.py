@@ -8,7 +8,7 @@ import orjson
 
 from cotenant.bench.accuracy import FIGURES, summarise
 from cotenant.bench.bars import Bar
-from cotenant.bench.cores import who_runs_where
+from cotenant.bench.cores import core_count, who_runs_where
 from cotenant.bench.predictors import OWN, PLAIN
 from cotenant.bench.records import Records, read_records
 from cotenant.bench.report import RECORDS, REPORT, SUMMARY
@@ -96,7 +96,7 @@ def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
     header = records.header
     machine = header["machine"]
     yield (
-        f"{machine['processor']}, {machine['cores']} cores, "
+        f"{machine['processor']}, {core_count(machine)}, "
         f"{format_bytes(machine['memory_bytes'])}, {machine['system']}."
     )
     yield from who_runs_where(header)

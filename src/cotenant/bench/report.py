@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from cotenant.bench.bars import Bar, judge, late_after_kills, memory_growth
-from cotenant.bench.cores import who_runs_where
+from cotenant.bench.cores import core_count, who_runs_where
 from cotenant.bench.figures import Key, Sample, samples_by_key
 from cotenant.bench.picture import draw
 from cotenant.bench.records import ALONE, Records, read_records
@@ -59,7 +59,7 @@ def conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
         one.sent_s - one.scheduled_s for one in records.observations if one.sent_s is not None
     ]
     yield (
-        f"{machine['processor']}, {machine['cores']} cores, "
+        f"{machine['processor']}, {core_count(machine)}, "
         f"{format_bytes(machine['memory_bytes'])}, {machine['system']}."
     )
     yield from who_runs_where(header)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from cotenant.bench.accuracy import FIGURES
+from cotenant.bench.cores import core_count
 from cotenant.bench.predictors import OWN, PLAIN
 from cotenant.core.task import Criticality
 
@@ -47,7 +48,7 @@ def draw_scatter(summary: Mapping[str, Any], path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
         f"Predicted against measured latency: {summary['mixes']} mixes, "
-        f"{summary['machine']['cores']} cores",
+        f"{core_count(summary['machine'])}",
         fontsize=13,
         color=_INK,
     )
