@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cotenant.bench.accuracy import summarise
 from cotenant.bench.agreement import Limits
+from cotenant.bench.anchor import Looks, Speed
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixes import DrawnMix
 from cotenant.bench.prediction import (
@@ -209,7 +210,7 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
     given = []
 
     def keeps(workload, profile):
-        given.append(profile)
+        given.append((workload, profile))
         return said(workload, profile)
 
     records = run_mixes(
@@ -220,10 +221,12 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
         program=(*FAKE, "--service-s", "0.02"),
         alone_s=0.01,
     )
-    first, second = (one.calm["a"] for one in records.anchors[:2])
-    assert 1.9 < first < 4.0  # the fake and its network add to the 20 ms
-    assert given[0].alone[0].service.mean_s == pytest.approx(0.01 * first)
-    assert given[1].alone[0].service.mean_s == pytest.approx(0.01 * (first + second) / 2.0)
+    looks = Looks()
+    for seen, (workload, profile) in zip(records.anchors[:2], given, strict=True):
+        assert 1.9 < seen.calm["a"] < 4.0  # the fake and its network add to the 20 ms
+        looks.add(workload, made_up_subject, {"a": Speed(seen.calm["a"], seen.warm["a"])})
+        expected = looks.expected(workload, made_up_subject)["a"].calm
+        assert profile.alone[0].service.mean_s == pytest.approx(0.01 * expected)
 
 
 def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(tmp_path):
