@@ -9,7 +9,8 @@ back, a service that starts after a rest of t takes S (1 - a (1 - w)), where
 k = 1 after the model itself and the shared part of the warmth after any other: its cores are
 awake, the caches are not its own. So a = 1 back to back, a = 0 after a pause of g, and a little
 under 0 after a longer one. c is measured with the profile (`profiling/cooling.py`); k of others was
-found on two cores of a virtual machine, over 6,000 requests that found it at rest. [D]
+found on two cores of a virtual machine, over 6,000 requests that found it at rest. [D] What a
+request spends at the server's front follows the same law with k = 1: it does the same for all.
 """
 
 import math
