@@ -28,16 +28,14 @@ def profile(**about):
     return made.model_copy(update={"alone": alone})
 
 
-@given(SLOWER, SLOWER)
-def test_both_paces_take_so_many_times_what_they_took(calm, warm):
-    before = profile(front_s=0.002, warm_front_s=0.001, warm=0.8)
-    after = anchored(before, WORKLOAD, subject_of, {"t": Speed(calm, warm)})
+@given(SLOWER, SLOWER, SLOWER)
+def test_each_pace_takes_so_many_times_what_it_took(calm, warm, in_turns):
+    before = profile(front_s=0.002, warm_front_s=0.001, warm=0.8, in_turns=0.9)
+    after = anchored(before, WORKLOAD, subject_of, {"t": Speed(calm, warm, in_turns)})
     was, now = before.alone[0], after.alone[0]
-    for awake, factor in ((0.0, calm), (1.0, warm)):
-        service = was.service.mean_s * (1.0 - awake * (1.0 - was.warm))
-        assert now.service.mean_s * (1.0 - awake * (1.0 - now.warm)) == pytest.approx(
-            service * factor
-        )
+    assert now.service.mean_s == pytest.approx(was.service.mean_s * calm)
+    assert now.warm * now.service.mean_s == pytest.approx(0.8 * was.service.mean_s * warm)
+    assert now.in_turns * now.service.mean_s == pytest.approx(0.9 * was.service.mean_s * in_turns)
     assert now.around_s == pytest.approx(was.around_s * calm)
     assert now.warm_around_s == pytest.approx(min(was.around_s * calm, was.warm_around_s * warm))
     # The law keeps its shape, and is still one that a profile may hold.
@@ -49,7 +47,7 @@ def test_both_paces_take_so_many_times_what_they_took(calm, warm):
 
 def test_segments_go_with_their_whole_and_other_models_stay():
     before = profile()
-    after = anchored(before, SPLIT, subject_of, {"t": Speed(2.0, 2.0)})
+    after = anchored(before, SPLIT, subject_of, {"t": Speed(2.0, 2.0, 2.0)})
     assert after.alone[0] == before.alone[0]
     assert [one.mean_s for one in after.alone[1].by_segment] == pytest.approx(
         [2.0 * one.mean_s for one in PARTS]
@@ -57,7 +55,7 @@ def test_segments_go_with_their_whole_and_other_models_stay():
 
 
 def test_a_profile_without_a_front_gets_none():
-    after = anchored(profile(), WORKLOAD, subject_of, {"t": Speed(1.5, 1.5)})
+    after = anchored(profile(), WORKLOAD, subject_of, {"t": Speed(1.5, 1.5, 1.5)})
     assert after.alone[0].front_s is None
     assert after.alone[0].warm_front_s is None
 
@@ -69,7 +67,7 @@ ALL = Workload(name="w", tasks=tuple(Task(name=f"of-{model}", model=model) for m
 
 def look(machine, **moment):
     return {
-        f"of-{model}": Speed(machine * off * moment.get(model, 1.0), machine * off)
+        f"of-{model}": Speed(machine * off * moment.get(model, 1.0), machine * off, machine * off)
         for model, off in MODELS.items()
     }
 
@@ -90,7 +88,7 @@ def test_what_is_wrong_with_the_profile_and_a_machine_that_changes_are_told_apar
     now = usual**0.25 * machines[-1] ** 0.75
     known = len(machines) / (len(machines) + 0.5)
     for model, off in MODELS.items():
-        assert found[f"of-{model}"] == pytest.approx((now * off**known,) * 2)
+        assert found[f"of-{model}"] == pytest.approx((now * off**known,) * 3)
 
 
 def test_a_machine_that_has_turned_slow_is_followed_most_of_the_way():

@@ -1,5 +1,6 @@
 """The load generator against servers that stall, refuse and drop: nothing is hidden or lost."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 
@@ -88,6 +89,19 @@ def test_closed_loop_keeps_as_many_in_flight_as_it_has_clients(
     assert max(in_flight) <= 3
     assert np.median(in_flight[2:-3]) >= 2
     assert all(one.outcome is Outcome.OK for one in driven.seen)
+
+
+def test_tasks_in_turns_are_asked_one_after_the_other(
+    serve: Serve, generator: LoadGenerator
+) -> None:
+    server = serve("--service-s", "0.01")
+    loads = (TaskLoad("a", None, clients=1), TaskLoad("b", None))
+    driven = generator.drive(plan(server.port, *loads)._replace(in_turns=True))
+    by_time = sorted(driven.seen, key=lambda one: one.scheduled_s)
+    assert len(by_time) > 20
+    assert [one.task for one in by_time] == ["ab"[i % 2] for i in range(len(by_time))]
+    for before, one in itertools.pairwise(by_time):
+        assert one.scheduled_s >= before.end_s
 
 
 def test_seen_while_it_runs_is_what_is_returned(serve: Serve, generator: LoadGenerator) -> None:

@@ -224,15 +224,19 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
     looks = Looks()
     for seen, (workload, profile) in zip(records.anchors[:2], given, strict=True):
         assert 1.9 < seen.calm["a"] < 4.0  # the fake and its network add to the 20 ms
-        looks.add(workload, made_up_subject, {"a": Speed(seen.calm["a"], seen.warm["a"])})
+        looks.add(
+            workload,
+            made_up_subject,
+            {"a": Speed(seen.calm["a"], seen.warm["a"], seen.in_turns["a"])},
+        )
         expected = looks.expected(workload, made_up_subject)["a"].calm
         assert profile.alone[0].service.mean_s == pytest.approx(0.01 * expected)
 
 
 def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(tmp_path):
-    # Some 135 requests are asked before the forecast, and 21 in a window.
+    # Some 215 requests are asked before the forecast, and 21 in a window.
     mark = str(tmp_path / "slow")
-    slow = ("--service-s", "0.02", "--slow-on", "145", "--slow-mark", mark)
+    slow = ("--service-s", "0.02", "--slow-on", "228", "--slow-mark", mark)
     records = run_mixes(
         tmp_path,
         "one",

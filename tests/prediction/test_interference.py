@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from cotenant.core.errors import WorkloadError
 from cotenant.prediction.interference import excess_of
-from cotenant.prediction.waking import awake
 from cotenant.profiling.profile import Beside
 from tests.prediction.made_up import made_up, subject
 
@@ -61,15 +60,16 @@ def test_a_pair_whose_other_was_not_measured_alone_is_told():
         excess(pair("best-effort", "critical", 1.2, 0.1, "unknown"))
 
 
-@given(BUSY, st.floats(0.4, 1.0), st.sampled_from(["best-effort", "critical"]))
-def test_company_is_compared_with_a_component_that_has_run_another_model(busy, warm, own):
+@given(BUSY, st.floats(0.4, 1.0), st.floats(1.0, 1.2), st.sampled_from(["best-effort", "critical"]))
+def test_company_is_compared_with_a_component_that_has_run_another_model(busy, warm, woken, own):
     """Alone with pauses it is slow, because cores sleep: company does not make it faster."""
     cold = [
-        one.model_copy(update={"warm": warm, "subject": one.subject.model_copy(update=kind)})
+        one.model_copy(
+            update={"warm": warm, "in_turns": woken, "subject": one.subject.model_copy(update=kind)}
+        )
         for one in made_up({"m": 0.01, "n": 0.01}).alone
         for kind in ({"criticality": "critical"}, {"criticality": "best-effort"})
     ]
-    woken = 1.0 - awake(0.0, False, made_up({"m": 0.01}).cooling_s) * (1.0 - warm)
     shared = 1.0 + busy if own == "best-effort" else 1.0
     measured = pair(own, "best-effort", woken * shared, busy)
     assert excess(measured, alone=cold) == pytest.approx(0.0)

@@ -43,11 +43,12 @@ def test_every_task_is_measured_alone_and_every_pair_both_ways(workload):
     assert {(one.subject, one.other) for one in profile.beside} == {(det, bulk), (bulk, det)}
     assert all(one.service.n == 9 for one in profile.alone if one.subject == det)
     assert all(one.memory_bytes > 1 << 20 and one.load_s > 0.0 for one in profile.alone)
-    # Three rounds of five settings, one of them back to back: the bar starts at 0, never goes
-    # back, and ends full.
+    assert all(one.in_turns is not None for one in profile.alone if one.batch == 1)
+    # Three rounds of six settings, one of them back to back and one in turns: the bar starts at 0,
+    # never goes back, and ends full.
     done = [one.done for one in seen]
-    assert done == sorted(done) == list(range(16))
-    assert {one.total for one in seen} == {15}
+    assert done == sorted(done) == list(range(19))
+    assert {one.total for one in seen} == {18}
 
 
 def test_settings_that_are_tight_enough_are_visited_no_more(workload):

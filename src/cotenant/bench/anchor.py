@@ -7,15 +7,13 @@ again after each window, tasks tell whether the machine was the one that
 the forecast is for. Nothing here looks at the latencies of a mix.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cotenant.bench.front import ask_alone
-from cotenant.bench.load import LoadGenerator
-from cotenant.bench.servers import Server
+from cotenant.bench.asking import Asker
 from cotenant.core.errors import ExecutionError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
@@ -25,12 +23,14 @@ SubjectOf = Callable[[Task, Workload], Subject]
 
 _PASSES = 3
 """Over all tasks: what disturbs the machine for a second spoils one look of three."""
-_CALM, _WARM = 8, 16
-"""Requests of a look, with pauses and back to back: of these at least so many."""
-_WARM_S = 0.5
-"""How long to ask back to back, at least."""
+_CALM, _QUICK = 8, 16
+"""Requests of a look, with pauses and without: of these at least so many."""
+_QUICK_S = 0.5
+"""How long to ask each without pauses, at least."""
 _WARM_UP = 3
 _STRETCHES = 5
+_STRETCH = 4
+"""Requests whose mean is looked at: the profile's figures are means, too."""
 _LASTING = 0.75
 """Of what sets the machine of a look apart from that of the others, what lasts for some minutes."""
 _DOUBT = 0.5
@@ -48,20 +48,14 @@ class Speed(NamedTuple):
     """With pauses."""
     warm: float
     """Back to back."""
-
-
-class Asker(NamedTuple):
-    """Whom to ask, and by whom."""
-
-    server: Server
-    generator: LoadGenerator
-    seed: int
+    in_turns: float
+    """Back to back with the other tasks of its mix."""
 
 
 def speeds(
     workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
 ) -> dict[str, Speed]:
-    """Ask every task alone, with pauses and back to back.
+    """Ask every task alone, with pauses and back to back, and all in turns.
 
     Raises:
         ExecutionError: a task does not answer.
@@ -69,9 +63,13 @@ def speeds(
     known = tuple(_known(workload, profile, subject_of))
     seen: dict[str, list[Speed]] = {task.name: [] for task, _ in known}
     for _ in range(_PASSES):
-        for task, one in known:
-            calm = _took(task.name, one.service.mean_s + one.around_s, _CALM, True, asker)
-            seen[task.name].append(Speed(calm, _back_to_back(task.name, one, asker)))
+        alone = {
+            task.name: (_with_pauses(task.name, one, asker), _back_to_back(task.name, one, asker))
+            for task, one in known
+        }
+        turns = turn_speeds(workload, profile, subject_of, asker)
+        for task, (calm, warm) in alone.items():
+            seen[task].append(Speed(calm, warm, turns[task]))
     return {
         task: Speed(*(float(np.median(pace)) for pace in zip(*passes, strict=True)))
         for task, passes in seen.items()
@@ -135,14 +133,21 @@ class Looks:
         return machine, models
 
 
-def warm_speeds(
+def turn_speeds(
     workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
 ) -> dict[str, float]:
-    """The same back to back only: quick enough for after each window."""
-    return {
-        task.name: _back_to_back(task.name, known, asker)
-        for task, known in _known(workload, profile, subject_of)
+    """The same in turns only: quick enough for after each window.
+
+    Raises:
+        ExecutionError: a task does not answer.
+    """
+    expected_s = {
+        task.name: one.after_another * one.service.mean_s + one.warm_around_s
+        for task, one in _known(workload, profile, subject_of)
     }
+    rounds = max(_QUICK, int(_QUICK_S * len(expected_s) / sum(expected_s.values())))
+    seen_s = asker.in_turns(expected_s, rounds + _WARM_UP)
+    return {task: _pace(task, seen_s[task], each_s) for task, each_s in expected_s.items()}
 
 
 def anchored(
@@ -170,27 +175,24 @@ def _known(
         yield task, profile.service_of(subject_of(task, workload), task)[0]
 
 
+def _with_pauses(task: str, known: Alone, asker: Asker) -> float:
+    expected_s = known.service.mean_s + known.around_s
+    return _pace(task, asker.alone(task, expected_s, _CALM + _WARM_UP, calm=True), expected_s)
+
+
 def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
-    expected_s = known.warm * known.service.mean_s + known.warm_around_s
-    return _took(task, expected_s, max(_WARM, int(_WARM_S / expected_s)), False, asker)
+    expected_s = known.after_itself * known.service.mean_s + known.warm_around_s
+    requests = max(_QUICK, int(_QUICK_S / expected_s)) + _WARM_UP
+    return _pace(task, asker.alone(task, expected_s, requests, calm=False), expected_s)
 
 
-def _took(task: str, expected_s: float, requests: int, calm: bool, asker: Asker) -> float:
+def _pace(task: str, latencies_s: Sequence[float], expected_s: float) -> float:
     """Median of the means of short stretches, over what was expected."""
-    latencies_s = ask_alone(
-        task,
-        expected_s,
-        requests + _WARM_UP,
-        calm=calm,
-        server=asker.server,
-        generator=asker.generator,
-        seed=asker.seed,
-    )
     if not latencies_s:
         raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
     # A machine that is much slower than expected has answered few.
     kept_s = np.asarray(latencies_s)[min(_WARM_UP, len(latencies_s) // 2) :]
-    stretches = np.array_split(kept_s, min(_STRETCHES, kept_s.size))
+    stretches = np.array_split(kept_s, max(1, min(_STRETCHES, kept_s.size // _STRETCH)))
     return float(np.median([one.mean() for one in stretches])) / expected_s
 
 
@@ -202,7 +204,8 @@ def _at_speed(one: Alone, speed: Speed) -> Alone:
             "front_s": None if one.front_s is None else one.front_s * speed.calm,
             "warm_front_s": None if one.warm_front_s is None else one.warm_front_s * speed.warm,
             "front_busy_s": None if one.front_busy_s is None else one.front_busy_s * speed.warm,
-            "warm": one.warm * speed.warm / speed.calm,
+            "warm": one.after_itself * speed.warm / speed.calm,
+            "in_turns": one.after_another * speed.in_turns / speed.calm,
         }
     )
 

@@ -2,20 +2,22 @@
 
 A client sees more than the machine's own service: protocol, tensors on the wire, and the way to
 the lane. Every task is asked alone by the load generator that will measure it later, at a calm
-pace and then back to back; what its client waits beyond the service that the server recorded is
-the front. The two paces differ because cores that rest fall asleep. What the front takes from other
-tasks is less than that wait: the processor time of the server's own process, without its lanes.
+pace, back to back, and in turns with the others; what its client waits beyond the service that the
+server recorded is the front. Calm and quick differ because cores that rest fall asleep, own turns
+and others' because caches are lost. What the front takes from other tasks is less than that wait:
+the processor time of the server's own process, without its lanes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import orjson
 
-from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
-from cotenant.bench.servers import HOST, SERVE, Server
+from cotenant.bench.asking import Asker, Rhythm
+from cotenant.bench.load import LoadGenerator
+from cotenant.bench.servers import SERVE, Server
 from cotenant.core.clock import processor_time_s
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
@@ -31,20 +33,17 @@ RECORDS_OF_FRONT = "front.jsonl"
 _WARM_UP = 4
 _STRETCH = 10
 """Requests whose mean is one observation of the mean."""
-_GAP_S = 0.05
 _FRONT_S = 0.001
 """About what a request needs beyond its service, so that there are enough of them."""
-_DRAIN_S = 30.0
 
 
 class Pace(NamedTuple):
     """One client's requests, one after the other, in the order of sending."""
 
-    calm: bool
-    """It paused after each answer."""
+    rhythm: Rhythm
     latencies_s: Sequence[float]
     busy_s: float
-    """Processor time of the server's own process meanwhile."""
+    """Processor time of the server's own process meanwhile; 0 where others were asked, too."""
 
 
 class Alone(NamedTuple):
@@ -58,6 +57,8 @@ class Alone(NamedTuple):
     """Processor time of the front for one request."""
     warm: float
     """Mean service back to back over that with pauses."""
+    in_turns: float
+    """The same in turns with all the others."""
 
 
 def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
@@ -65,7 +66,7 @@ def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
     known = {
         one.subject
         for one in profile.alone
-        if None not in (one.front_s, one.warm_front_s, one.front_busy_s)
+        if None not in (one.front_s, one.warm_front_s, one.front_busy_s, one.in_turns)
     }
     return known.issuperset(subjects)
 
@@ -90,31 +91,27 @@ def with_front(
     """
     records = folder / RECORDS_OF_FRONT
     records.unlink(missing_ok=True)
-    asked = tuple(zip(workload.tasks, subjects, strict=True))
-    paces: dict[str, list[Pace]] = {task.name: [] for task in workload.tasks}
+    expected_s = {
+        task.name: known.service.mean_s + _FRONT_S
+        for task, subject in zip(workload.tasks, subjects, strict=True)
+        for known in profile.alone
+        if known.subject == subject and known.batch == 1
+    }
+    paces: dict[str, list[Pace]] = {task: [] for task in expected_s}
     with Server(workload, workload.policy, folder, (*program, "--records", str(records))) as server:
         server.wait_ready()
+        asker = Asker(server, generator, seed)
         for _ in range(PASSES):
-            for task, subject in asked:
-                asking(task.name)
-                [known] = [o for o in profile.alone if o.subject == subject and o.batch == 1]
-                for calm in (True, False):
-                    before_s = processor_time_s(server.pid)
-                    latencies_s = ask_alone(
-                        task.name,
-                        known.service.mean_s + _FRONT_S,
-                        REQUESTS + _WARM_UP,
-                        calm=calm,
-                        server=server,
-                        generator=generator,
-                        seed=seed,
-                    )
-                    busy_s = processor_time_s(server.pid) - before_s
-                    paces[task.name].append(Pace(calm, latencies_s, busy_s))
+            for task, each_s in expected_s.items():
+                asking(task)
+                paces[task] += _alone_at_both(asker, task, each_s)
+            asking("all in turns")
+            for task, latencies_s in asker.in_turns(expected_s, REQUESTS + _WARM_UP).items():
+                paces[task].append(Pace(Rhythm.IN_TURNS, latencies_s, 0.0))
     services_s = _services_s(records)
     found = {
-        subject: _alone(task.name, paces[task.name], services_s.get(task.name, []))
-        for task, subject in asked
+        subject: _alone(task, paces[task], services_s.get(task, []))
+        for task, subject in zip(expected_s, subjects, strict=True)
     }
     return profile.model_copy(
         update={
@@ -125,6 +122,7 @@ def with_front(
                         "warm_front_s": found[one.subject].warm_front_s,
                         "front_busy_s": found[one.subject].front_busy_s,
                         "warm": found[one.subject].warm,
+                        "in_turns": found[one.subject].in_turns,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
                 )
@@ -136,34 +134,12 @@ def with_front(
     )
 
 
-def ask_alone(
-    task: str,
-    expected_s: float,
-    requests: int,
-    *,
-    calm: bool,
-    server: Server,
-    generator: LoadGenerator,
-    seed: int,
-) -> list[float]:
-    """Latencies of one client, in the order of sending.
-
-    Args:
-        expected_s: how long each will take; if so, there are as many as were asked for.
-        calm: pause after each answer, so long that the machine falls asleep.
-    """
-    gap_s = _GAP_S if calm else 0.0
-    plan = LoadPlan(
-        host=HOST,
-        port=server.port,
-        seed=seed,
-        warm_up_s=0.0,
-        seconds_s=requests * (expected_s + gap_s),
-        drain_s=_DRAIN_S,
-        loads=(TaskLoad(task, None, clients=1, think_s=gap_s),),
-    )
-    seen = generator.drive(plan).seen
-    return [one.end_s - one.scheduled_s for one in seen if one.outcome is Outcome.OK]
+def _alone_at_both(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]:
+    """With pauses, and back to back."""
+    for rhythm in (Rhythm.CALM, Rhythm.BACK_TO_BACK):
+        before_s = processor_time_s(asker.server.pid)
+        latencies_s = asker.alone(task, expected_s, REQUESTS + _WARM_UP, calm=rhythm is Rhythm.CALM)
+        yield Pace(rhythm, latencies_s, processor_time_s(asker.server.pid) - before_s)
 
 
 def _services_s(records: Path) -> dict[str, list[float]]:
@@ -178,7 +154,7 @@ def _services_s(records: Path) -> dict[str, list[float]]:
 
 def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alone:
     sizes = [len(one.latencies_s) for one in paces]
-    seen = {calm: [one for one in paces if one.calm is calm] for calm in (True, False)}
+    seen = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
     if sum(sizes) != len(services_s) or not all(
         any(len(one.latencies_s) > _WARM_UP for one in same) for same in seen.values()
     ):
@@ -188,23 +164,25 @@ def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alo
         )
     own_s = np.split(np.asarray(services_s, dtype=np.float64), np.cumsum(sizes)[:-1])
     fronts_s, means_s, pools_s = {}, {}, {}
-    for calm in (True, False):
+    for rhythm in Rhythm:
         kept = [
             (np.asarray(pace.latencies_s)[_WARM_UP:], service_s[_WARM_UP:])
             for pace, service_s in zip(paces, own_s, strict=True)
-            if pace.calm is calm
+            if pace.rhythm is rhythm
         ]
         latency_s, service_s = (np.concatenate(part) for part in zip(*kept, strict=True))
         # A machine that was somebody else's for a moment spoils a few stretches, not the median.
         stretches = np.array_split(service_s, max(1, service_s.size // _STRETCH))
-        pools_s[calm], means_s[calm] = stretches, median_of_means(stretches)
+        pools_s[rhythm], means_s[rhythm] = stretches, median_of_means(stretches)
         # Request by request, so that what disturbed one service does not count as front.
-        fronts_s[calm] = max(0.0, float(np.median(latency_s - service_s)))
+        fronts_s[rhythm] = max(0.0, float(np.median(latency_s - service_s)))
+    calm, quick = Rhythm.CALM, Rhythm.BACK_TO_BACK
     return Alone(
-        front_s=fronts_s[True],
-        service=service_time(pooled(pools_s[True])),
-        warm_front_s=min(fronts_s.values()),
+        front_s=fronts_s[calm],
+        service=service_time(pooled(pools_s[calm])),
+        warm_front_s=min(fronts_s[calm], fronts_s[quick]),
         # Between requests that come one by one it also looks around.
-        front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[False]),
-        warm=means_s[False] / means_s[True],
+        front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[quick]),
+        warm=means_s[quick] / means_s[calm],
+        in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
     )

@@ -53,6 +53,8 @@ class TaskDriver:
         self._say = say
         self._pending = 0
         self._cut_off = False
+        self.successor = self
+        """Whose turn it is when a client of a closed loop has its answer."""
         self._last_due = asyncio.Event()
         self._answered = asyncio.Event()
 
@@ -105,7 +107,7 @@ class TaskDriver:
                 if outcome is not Outcome.OK:
                     pause_s = max(pause_s, _PAUSE_AFTER_REFUSAL_S)
                 due_s = ended_s + pause_s
-                self._after(due_s, lambda: self._send_closed(due_s, closed_until_s))
+                self._after(due_s, lambda: self.successor._send_closed(due_s, closed_until_s))
             self._check_end()
 
         self._pool.submit(self._payload, sent_s.append, done)
@@ -132,6 +134,9 @@ async def drive(plan: LoadPlan, payloads: dict[str, bytes], say: Say) -> None:
         pool = Pool(plan.host, plan.port, max(CONNECTIONS_PER_TASK, load.clients), clock)
         await pool.warm()
         drivers.append(TaskDriver(load, payloads[load.task], pool, clock, say))
+    if plan.in_turns:
+        for driver, successor in zip(drivers, (*drivers[1:], drivers[0]), strict=True):
+            driver.successor = successor
     start_s = clock.now() + _LEAD_S
     end_s = start_s + plan.warm_up_s + plan.seconds_s
     say({"start_s": start_s})

@@ -37,6 +37,8 @@ class LoadPlan(NamedTuple):
     drain_s: float
     """How long to wait for answers after the last request was due."""
     loads: tuple[TaskLoad, ...]
+    in_turns: bool = False
+    """The clients of closed loops ask all tasks in turns, each as soon as the last has answered."""
 
 
 class Seen(NamedTuple):

@@ -27,15 +27,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cotenant.bench.agreement import WINDOWS, Limits, Window, agreeing, closest, unsteady
-from cotenant.bench.anchor import (
-    Asker,
-    Looks,
-    Speed,
-    SubjectOf,
-    anchored,
-    speeds,
-    warm_speeds,
-)
+from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored, speeds, turn_speeds
+from cotenant.bench.asking import Asker
 from cotenant.bench.load import LoadGenerator, LoadPlan
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
@@ -155,7 +148,7 @@ class PredictionRun:
             ]
             for one in up:
                 # A server's first answers are slower than those that follow.
-                self._attempt(one.workload, partial(self._ask_warm, one))
+                self._attempt(one.workload, partial(self._ask_in_turns, one))
             ready: list[_Up] = []
             for one in up:
                 self._attempt(one.workload, partial(self._prepare, one, ready))
@@ -254,10 +247,10 @@ class PredictionRun:
 
     def _change(self, one: _Up) -> float:
         """Time that the tasks take alone now, over that which the forecast takes them to take."""
-        return float(np.median(list(self._ask_warm(one).values())))
+        return float(np.median(list(self._ask_in_turns(one).values())))
 
-    def _ask_warm(self, one: _Up) -> dict[str, float]:
-        return warm_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
+    def _ask_in_turns(self, one: _Up) -> dict[str, float]:
+        return turn_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
 
     def _measure(self, one: _Up, number: int) -> list[Line]:
         windows, workload, server = self._windows, one.workload, one.server
@@ -344,6 +337,7 @@ def _anchor(workload: Workload, now: Mapping[str, Speed]) -> Anchor:
         workload.policy,
         calm={task: speed.calm for task, speed in now.items()},
         warm={task: speed.warm for task, speed in now.items()},
+        in_turns={task: speed.in_turns for task, speed in now.items()},
     )
 
 

@@ -106,6 +106,8 @@ class Anchor(NamedTuple):
     """By task, with pauses."""
     warm: dict[str, float]
     """By task, back to back."""
+    in_turns: dict[str, float] | None = None
+    """By task, back to back with the others; `None` in earlier records."""
 
 
 class Unsteady(NamedTuple):

@@ -49,7 +49,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Length of each of a mix's two windows.",
 )
-@click.option("--warm-up", type=click.FloatRange(0.0), default=1.5, show_default=True)
+@click.option("--warm-up", type=click.FloatRange(0.0), default=4.0, show_default=True)
 @click.option(
     "--patience",
     type=click.FloatRange(0.0),

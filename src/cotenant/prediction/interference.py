@@ -17,7 +17,6 @@ that has just run another model (`waking.py`).
 """
 
 from cotenant.core.task import Criticality
-from cotenant.prediction.waking import awake
 from cotenant.profiling.profile import Beside, Profile
 
 _LEAST = -0.9
@@ -32,7 +31,7 @@ def excess_of(pair: Beside, profile: Profile) -> float:
     if pair.busy <= 0.0:
         return 0.0
     explained = 1.0 + pair.busy if alike else 1.0
-    warm = profile.warm_of(pair.subject)
+    warm = profile.after_itself_of(pair.subject)
     company = pair.slowdown if pair.over_warm is None else pair.over_warm * warm
-    woken = 1.0 - awake(0.0, False, profile.cooling_s) * (1.0 - warm)
+    woken = profile.after_another_of(pair.subject)
     return max(_LEAST, (company / woken / explained - 1.0) / pair.busy)

@@ -19,7 +19,7 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Periodic, Task
 from cotenant.core.workload import Workload
 from cotenant.prediction.interference import excess_of
-from cotenant.prediction.waking import Traffic, awake_on_average
+from cotenant.prediction.waking import Traffic, after_on_average, spared_on_average
 from cotenant.profiling.profile import LEVELS, Alone, Profile, ServiceTime, Subject
 from cotenant.queueing.law import discrete
 from cotenant.queueing.service import Service, deterministic
@@ -182,20 +182,25 @@ def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy, cooling_s:
 
     others = [traffic(other) for other in here if other is not one]
     alone = calm.alone[0]
-    warm = 1.0 - awake_on_average(traffic(one), others, cooling_s) * alone.cold
+    factor = after_on_average(alone, traffic(one), others, cooling_s)
     # The front does the same for every task: any other leaves it as warm as this one would.
-    spared = awake_on_average(traffic(one), others, cooling_s, shared=1.0)
+    spared = spared_on_average((traffic(one), *others), cooling_s)
     around_s = alone.around_s - spared * (alone.around_s - alone.warm_around_s)
-    return calm._replace(service=calm.service.scaled(warm), around_s=around_s)
+    return calm._replace(service=calm.service.scaled(factor), around_s=around_s)
 
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
-    """The server's front outranks every lane: requests of the others take their time from each."""
+    """The server's front outranks every lane: requests that come meanwhile take its time.
+
+    Poisson arrivals of a task's own come as often meanwhile as at any time, periodic ones only
+    after it, unless it is late.
+    """
     busy = [(one.rate_rps or 0.0) * one.front_s for one in mix]
     return tuple(
         one._replace(service=one.service.scaled(factor), front=factor)
         for one, own in zip(mix, busy, strict=True)
-        for factor in [1.0 / (1.0 - min(_FRONT_MOST, sum(busy) - own))]
+        for meanwhile in [sum(busy) - own * isinstance(one.task.arrivals, Periodic)]
+        for factor in [1.0 / (1.0 - min(_FRONT_MOST, meanwhile))]
     )
 
 

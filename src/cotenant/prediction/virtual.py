@@ -20,7 +20,7 @@ from cotenant.device.null import Interference
 from cotenant.policy import policy_by_name
 from cotenant.prediction.station import Stay
 from cotenant.prediction.tenancy import Mix, Tenancy
-from cotenant.prediction.waking import awake
+from cotenant.prediction.waking import after
 from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
 from cotenant.queueing.empirical import empirical
 from cotenant.queueing.stream import Answer, Sojourn, Unstable
@@ -190,13 +190,16 @@ def interference_of(mix: Mix, policy: str) -> Interference:
         # Under the own policy what critical work costs best-effort work is interruptions.
         if policy != "cotenant" or critical[task] or not critical[other]
     }
-    cold = {one.task.name: one.alone[0].cold for one in mix.calm}
+    itself = {one.task.name: one.alone[0].after_itself for one in mix.calm}
+    another = {one.task.name: one.alone[0].after_another for one in mix.calm}
+
+    def waking(task: str, last: str | None, rest_s: float) -> float:
+        return after((itself if last == task else another)[task], rest_s, mix.cooling_s)
+
     lost_s = {one.task.name: one.interruption_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
-        (lambda task, last, rest_s: 1.0 - awake(rest_s, last == task, mix.cooling_s) * cold[task])
-        if any(cold.values())
-        else None,
+        waking if any(one != 1.0 for one in (*itself.values(), *another.values())) else None,
         lost_s.__getitem__ if any(lost_s.values()) else None,
     )
 

@@ -1,16 +1,16 @@
 """What ran last on a component, and how long ago, go in; how fast the next service is comes out.
 
 A machine that rests gets slow: its cores fall asleep, and its caches are lost to others. With S
-the service time of a model that is asked now and then, with pauses of g, and wS the one back to
-back, a service that starts after a rest of t takes S (1 - a (1 - w)), where
+the mean service time of a model that is asked now and then, with pauses of g, a service that
+starts after a rest of t takes
 
-    a = (k exp(-t / c) - exp(-g / c)) / (1 - exp(-g / c)),
+    S (1 - a(t) (1 - w)),    a(t) = (exp(-t / c) - exp(-g / c)) / (1 - exp(-g / c)),
 
-k = 1 after the model itself and the shared part of the warmth after any other: its cores are
-awake, the caches are not its own. So a = 1 back to back, a = 0 after a pause of g, and a little
-under 0 after a longer one. c is measured with the profile (`profiling/cooling.py`); k of others was
-found on two cores of a virtual machine, over 6,000 requests that found it at rest. [D] What a
-request spends at the server's front follows the same law with k = 1: it does the same for all.
+so that a = 1 without a rest, a = 0 after a pause of g, and a little under 0 after a longer one. wS
+is the mean time without a rest: after the model itself (cores awake, caches its own) or after
+another one (cores awake, caches the other's, so that w may be over 1). Both, and c, are measured
+with the profile (`profiling/cooling.py`). [D] What a request spends at the server's front follows
+the same law whoever came last: the front does the same for all.
 """
 
 import math
@@ -18,18 +18,25 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cotenant.profiling.cooling import share_spared
-
-SHARED = 0.5
-"""Of the warmth, what any other model leaves behind."""
+from cotenant.profiling.profile import Alone
 
 
-def awake(rest_s: float, own: bool, cooling_s: float) -> float:
-    """The share a of the warmth that a service finds.
+def spared(rest_s: float, cooling_s: float) -> float:
+    """The share a of what a service without a rest is spared.
 
-    >>> awake(0.0, True, 0.012), awake(0.05, True, 0.012)
+    >>> spared(0.0, 0.012), spared(0.05, 0.012)
     (1.0, 0.0)
     """
-    return share_spared(math.exp(-rest_s / cooling_s) * (1.0 if own else SHARED), cooling_s)
+    return share_spared(math.exp(-rest_s / cooling_s), cooling_s)
+
+
+def after(at_once: float, rest_s: float, cooling_s: float) -> float:
+    """How many times longer a service takes than with its usual pauses; `at_once` without a rest.
+
+    >>> after(0.8, 0.0, 0.012), after(0.8, 0.05, 0.012)
+    (0.8, 1.0)
+    """
+    return 1.0 - spared(rest_s, cooling_s) * (1.0 - at_once)
 
 
 class Traffic(NamedTuple):
@@ -39,18 +46,22 @@ class Traffic(NamedTuple):
     service_s: float
 
 
-def awake_on_average(
-    own: Traffic, others: Sequence[Traffic], cooling_s: float, shared: float = SHARED
-) -> float:
-    """The same over a long time, of Poisson arrivals that meet a component now and then idle.
+def spared_on_average(all_here: Sequence[Traffic], cooling_s: float) -> float:
+    """The same share over a long time, of Poisson arrivals that meet a component now and then idle.
 
     An arrival finds it busy with the probability of its load, else at rest for an exponential time
-    with the rate L of all arrivals: E exp(-t / c) = L c / (1 + L c). `shared` is k of the others.
+    with the rate L of all arrivals: E exp(-t / c) = L c / (1 + L c).
     """
-    rate_rps = own.rate_rps + sum(one.rate_rps for one in others)
-    load = min(1.0, sum(one.rate_rps * one.service_s for one in (own, *others)))
-    mine = own.rate_rps / rate_rps
-    left = (mine + (1.0 - mine) * shared) * (
-        load + (1.0 - load) * rate_rps * cooling_s / (1.0 + rate_rps * cooling_s)
-    )
+    rate_rps = sum(one.rate_rps for one in all_here)
+    load = min(1.0, sum(one.rate_rps * one.service_s for one in all_here))
+    left = load + (1.0 - load) * rate_rps * cooling_s / (1.0 + rate_rps * cooling_s)
     return share_spared(left, cooling_s)
+
+
+def after_on_average(
+    alone: Alone, own: Traffic, others: Sequence[Traffic], cooling_s: float
+) -> float:
+    """How many times longer than with pauses its services take, each after any other."""
+    mine = own.rate_rps / sum(one.rate_rps for one in (own, *others))
+    at_once = mine * alone.after_itself + (1.0 - mine) * alone.after_another
+    return 1.0 - spared_on_average((own, *others), cooling_s) * (1.0 - at_once)

@@ -6,7 +6,7 @@ all of them alike. A setting whose interval is tight enough is not visited again
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from cotenant.profiling.memory import memory_bytes
 from cotenant.profiling.profile import COOLING_S, PAUSE_S, Profile
 from cotenant.profiling.setting import Loaded, Setting, alone_of, beside_of, cooling_of
 from cotenant.profiling.subject import component_width, subject_of
-from cotenant.profiling.visit import Guest, gap_alone_s, visit
+from cotenant.profiling.visit import Guest, gap_alone_s, visit, visit_in_turns
 from cotenant.runtime.base import State
 from cotenant.runtime.live import LiveRuntime
 
@@ -87,12 +87,15 @@ async def measure(
             for one in loaded
             for pause_s in _other_pauses_s(one.task)
         ]
-        settings += [
-            Setting(pair, [one.guests[0] for one in pair])
-            for pair in combinations(loaded[: len(workload.tasks)], 2)
-            if _share_component(workload, pair[0].task, pair[1].task)
-            and not _take_turns(workload, pair)
-        ]
+        for together in _by_component(workload, loaded[: len(workload.tasks)]):
+            settings += [
+                Setting(pair, [one.guests[0] for one in pair])
+                for pair in combinations(together, 2)
+                if not _exclude_each_other(workload, pair)
+            ]
+            if len(together) > 1:
+                guests = [one.guests[0] for one in together]
+                settings.append(Setting(together, guests, in_turns=True))
         await _visit_in_rounds(machine, settings, effort, rng, progress)
     finally:
         await machine.close()
@@ -120,7 +123,8 @@ async def _visit_in_rounds(
         total = done + len(open_settings) * (effort.rounds - round_number)
         for setting in open_settings:
             progress(Progress(done, total, setting.name))
-            setting.stays.append(await visit(machine, setting.guests, effort.requests))
+            visiting = visit_in_turns if setting.in_turns else visit
+            setting.stays.append(await visiting(machine, setting.guests, effort.requests))
             done += 1
         open_settings = [one for one in open_settings if one.error(rng) > effort.tight]
     progress(Progress(done, done, "done"))
@@ -177,12 +181,15 @@ def _other_pauses_s(task: Task) -> tuple[float, ...]:
     return (0.0,) if own_s > 0.0 else ()
 
 
-def _share_component(workload: Workload, one: Task, other: Task) -> bool:
+def _by_component(workload: Workload, loaded: Sequence[Loaded]) -> Iterable[Sequence[Loaded]]:
     default = workload.components[0].name if workload.components else None
-    return (one.component or default) == (other.component or default)
+    found: dict[str | None, list[Loaded]] = {}
+    for one in loaded:
+        found.setdefault(one.task.component or default, []).append(one)
+    return found.values()
 
 
-def _take_turns(workload: Workload, pair: Sequence[Loaded]) -> bool:
+def _exclude_each_other(workload: Workload, pair: Sequence[Loaded]) -> bool:
     """Critical tasks that do not both fit on their component never run beside each other."""
     return (
         workload.policy == "cotenant"

@@ -28,15 +28,23 @@ class Loaded(NamedTuple):
 
 
 class Setting:
-    """One or two guests that are visited together, and what the visits gave so far."""
+    """Guests that are visited together, and what the visits gave so far.
 
-    def __init__(self, loaded: Sequence[Loaded], guests: Sequence[Guest]) -> None:
+    One alone, two beside each other, or all of a component in turns.
+    """
+
+    def __init__(
+        self, loaded: Sequence[Loaded], guests: Sequence[Guest], *, in_turns: bool = False
+    ) -> None:
         self.loaded = tuple(loaded)
         self.guests = tuple(guests)
+        self.in_turns = in_turns
         self.stays: list[list[Stay]] = []
 
     @property
     def name(self) -> str:
+        if self.in_turns:
+            return f"{len(self.guests)} tasks in turns"
         return " beside ".join(
             f"{one.task.name} ({one.rows}){_rest(one.pause_s)}" for one in self.guests
         )
@@ -45,6 +53,11 @@ class Setting:
     def alone(self) -> bool:
         """One guest with pauses of its own: what all else is compared with."""
         return len(self.guests) == 1 and self.guests[0].pause_s is None
+
+    @property
+    def pair(self) -> bool:
+        """Two guests beside each other."""
+        return len(self.guests) == 2 and not self.in_turns
 
     def segment_rounds(self, segment: int) -> list[Times]:
         """Of the first guest."""
@@ -91,7 +104,7 @@ def _within(rounds: Sequence[Times]) -> Times:
 def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
     """What each task showed alone; tasks that are the same subject share one entry."""
     found: dict[tuple[Subject, int], Alone] = {}
-    warm_s = _paused_s(settings, 0.0)
+    warm_s, turns_s = _paused_s(settings, 0.0), _in_turns_s(settings)
     for setting in settings:
         if not setting.alone:
             continue
@@ -107,6 +120,9 @@ def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alo
             relative_error=error if math.isfinite(error) else 1.0,
             overhead_s=median_of_means(overheads_s),
             warm=warm_s.get(loaded.subject, mean_s) / mean_s if guest.rows == 1 else 1.0,
+            in_turns=turns_s[loaded.subject] / mean_s
+            if guest.rows == 1 and loaded.subject in turns_s
+            else None,
             load_s=loaded.load_s,
             memory_bytes=loaded.memory_bytes,
             by_segment=_by_segment(setting),
@@ -135,6 +151,16 @@ def _paused_s(settings: Sequence[Setting], pause_s: float | None) -> dict[Subjec
     }
 
 
+def _in_turns_s(settings: Sequence[Setting]) -> dict[Subject, float]:
+    """Mean service times of those that were measured in turns with others."""
+    return {
+        loaded.subject: median_of_means(one.rounds(place))
+        for one in settings
+        if one.in_turns
+        for place, loaded in enumerate(one.loaded)
+    }
+
+
 def _rest(pause_s: float | None) -> str:
     if pause_s is None:
         return ""
@@ -148,7 +174,7 @@ def _interruption_s(subject: Subject, settings: Sequence[Setting]) -> float:
     seen = [
         one.interruption_s(place)
         for one in settings
-        if len(one.guests) == 2
+        if one.pair
         for place, other in ((0, 1), (1, 0))
         if one.loaded[place].subject == subject
         and one.loaded[other].subject.criticality is Criticality.CRITICAL
@@ -174,7 +200,7 @@ def beside_of(settings: Sequence[Setting]) -> tuple[Beside, ...]:
     warm_s = _paused_s(settings, 0.0)
     found: dict[tuple[Subject, Subject], Beside] = {}
     for setting in settings:
-        if len(setting.guests) < 2:
+        if not setting.pair:
             continue
         for place, other in ((0, 1), (1, 0)):
             guest, rounds = setting.guests[place], setting.rounds(place)

@@ -1,8 +1,9 @@
-"""A running machine and one or two tasks go in; how long their launches took comes out.
+"""A running machine and some tasks go in; how long their launches took comes out.
 
 In company a best-effort task sends its next request at once, so that its neighbour always meets
 it. A critical one leaves a gap, as cameras do: back to back it would leave the other one nothing,
-and find its own caches warmer than in life.
+and find its own caches warmer than in life. In turns each is asked as soon as the one before it has
+answered.
 """
 
 import asyncio
@@ -51,26 +52,23 @@ class Stay(NamedTuple):
     """How often its company began a service within each of its own."""
 
 
+Answers = list[tuple[Record, float]]
+"""Each with the seconds of its round trip."""
+
+
 async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) -> list[Stay]:
     """Let all guests send until each has been answered `requests` times.
 
     Raises:
         ExecutionError: an inference failed.
     """
-    clock = MonotonicClock()
     left = {guest.task.name: requests + _WARM_UP for guest in guests}
 
-    async def drive(guest: Guest) -> list[tuple[Record, float]]:
+    async def drive(guest: Guest) -> Answers:
         taken = []
         gap_s = gap_alone_s(guest.task) if guest.pause_s is None else guest.pause_s
         while any(count > 0 for count in left.values()):
-            sent_s = clock.now()
-            answer = await machine.infer(guest.task.name, guest.inputs, rows=guest.rows)
-            if answer.error is not None:
-                raise ExecutionError(
-                    f"task {guest.task.name!r} cannot be measured: {answer.error}"
-                ) from answer.error
-            taken.append((answer.record, clock.now() - sent_s))
+            taken.append(await _ask(machine, guest))
             left[guest.task.name] -= 1
             await asyncio.sleep(gap_s if len(guests) == 1 else _gap_s(guest.task))
         return taken
@@ -84,7 +82,33 @@ async def visit(machine: LiveRuntime, guests: Sequence[Guest], requests: int) ->
     ]
 
 
-def _stay(taken: Sequence[tuple[Record, float]], company: Sequence[Record]) -> Stay:
+async def visit_in_turns(
+    machine: LiveRuntime, guests: Sequence[Guest], requests: int
+) -> list[Stay]:
+    """Let the guests send one after the other, until each has been answered `requests` times.
+
+    Raises:
+        ExecutionError: an inference failed.
+    """
+    taken: list[Answers] = [[] for _ in guests]
+    for _ in range(requests + _WARM_UP):
+        for own, guest in zip(taken, guests, strict=True):
+            own.append(await _ask(machine, guest))
+    return [_stay(own, ()) for own in taken]
+
+
+async def _ask(machine: LiveRuntime, guest: Guest) -> tuple[Record, float]:
+    clock = MonotonicClock()
+    sent_s = clock.now()
+    answer = await machine.infer(guest.task.name, guest.inputs, rows=guest.rows)
+    if answer.error is not None:
+        raise ExecutionError(
+            f"task {guest.task.name!r} cannot be measured: {answer.error}"
+        ) from answer.error
+    return answer.record, clock.now() - sent_s
+
+
+def _stay(taken: Answers, company: Sequence[Record]) -> Stay:
     service_s = np.array([record.service_s or 0.0 for record, _ in taken])
     round_trip_s = np.array([trip_s for _, trip_s in taken])
     lasted_s = taken[-1][0].end_s - taken[0][0].arrival_s
