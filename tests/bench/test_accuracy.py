@@ -1,14 +1,14 @@
 """The prediction report from records made by hand, whose every figure is known."""
 
-import numpy as np
 import orjson
 import pytest
 
-from cotenant.bench.accuracy import _sampling, summarise
+from cotenant.bench.accuracy import summarise
 from cotenant.bench.prediction_report import SCATTER, write_prediction_report
 from cotenant.bench.records import (
     Failure,
     Forecast,
+    Luck,
     Observation,
     Phase,
     RecordWriter,
@@ -75,6 +75,8 @@ def folder(tmp_path):
             [
                 forecast("c", "cotenant", 0.055, True),
                 forecast("b", "cotenant", 0.090, True),
+                Luck("mix-01", "cotenant", "c", 0.01, 0.02, 0.04),
+                Luck("mix-01", "cotenant", "b", 0.03, 0.04, 0.08),
                 forecast("c", "service-time-alone", 0.025, True),
                 forecast("b", "service-time-alone", 0.050, True),
                 forecast("c", "published", None, False),
@@ -96,20 +98,9 @@ def test_the_errors_are_those_worked_out_by_hand(folder):
     assert summary["mape_of"]["service-time-alone"]["mean"] == pytest.approx(0.5)
     assert summary["mape_of"]["published"]["mean"] == pytest.approx(1.0)  # of b alone
     assert summary["mape"]["p95"] == pytest.approx((0.1 + 0.25) / 2)  # b: 90 against 120
+    assert summary["luck_mape"] == pytest.approx({"mean": 0.02, "p95": 0.03, "p99": 0.06})
     # The first window as the prediction of the second: nothing for c, 80 against 120 for b.
     assert summary["repeatability_mape"]["mean"] == pytest.approx((0.0 + 1 / 3) / 2)
-
-
-def test_what_short_windows_leave_of_a_perfect_forecast():
-    rng = np.random.default_rng(1)
-    waits = rng.exponential(1.0, (400, 2, 800))
-    for place in range(1, 800):  # each request is much like the one before it, as in a queue
-        waits[:, :, place] = 0.8 * waits[:, :, place - 1] + 0.2 * waits[:, :, place]
-    told = np.mean([_sampling(list(windows)) for windows in waits])
-    true = np.mean(np.abs(waits.mean(axis=(1, 2)) - waits.mean())) / waits.mean()
-    assert told == pytest.approx(true, rel=0.15)
-    assert _sampling([np.full(20, 0.03)] * 2) == pytest.approx(0.0)
-    assert _sampling([np.full(7, 0.03)] * 2) is None  # an eighth of seven requests is none
 
 
 def test_verdicts_and_false_fits(folder):

@@ -93,6 +93,37 @@ def test_one_mix_is_predicted_then_measured_then_reported(profile, tmp_path):
     # The front was measured and kept, so that the next run need not.
     kept = load_profile(out / "profile-cotenant.json", origin())
     assert all(one.front_s is not None for one in kept.alone)
+    # Forecast again by the same code, all is as it was, and other windows say the same.
+    again = CliRunner().invoke(bench, ["reforecast", str(out), "--out", str(tmp_path / "again")])
+    assert again.exit_code == 0, again.output
+    others = read_records(tmp_path / "again" / RECORDS)
+    assert set(others.forecasts) == set(records.forecasts)
+    assert set(others.luck) == set(records.luck)
+    assert others.observations == records.observations
+    assert "made again" in (tmp_path / "again" / REPORT).read_text()
+
+
+def test_what_cannot_be_forecast_again_says_why(tmp_path):
+    def again(folder, out):
+        return CliRunner().invoke(bench, ["reforecast", str(folder), "--out", str(out)])
+
+    empty = again(tmp_path, tmp_path / "out")
+    assert empty.exit_code == 1
+    assert "run the bench first" in empty.output
+    header = {"suite": "prediction", "policies": ["cotenant"], "mixes": []}
+    with RecordWriter(tmp_path / RECORDS, header):
+        pass
+    same = again(tmp_path, tmp_path)
+    assert same.exit_code == 2
+    assert "another folder" in same.output
+    lost = again(tmp_path, tmp_path / "out")
+    assert lost.exit_code == 1
+    assert "profile-cotenant.json" in lost.output
+    with RecordWriter(tmp_path / RECORDS, header | {"suite": "mixed"}):
+        pass
+    other = again(tmp_path, tmp_path / "out")
+    assert other.exit_code == 2
+    assert "no records of" in other.output
 
 
 @pytest.mark.parametrize(

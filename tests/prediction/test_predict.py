@@ -10,6 +10,7 @@ from cotenant.prediction.capacity import capacity
 from cotenant.prediction.change import with_field, with_rates, with_tasks, without
 from cotenant.prediction.predict import predict
 from cotenant.prediction.station import Stay
+from cotenant.prediction.tenancy import mix_of
 from cotenant.queueing import inversion, mg1
 from cotenant.queueing.service import deterministic
 from cotenant.queueing.stream import Sojourn, Stream
@@ -296,3 +297,14 @@ def test_company_keeps_the_front_of_a_seldom_asked_task_awake():
     # Busy for 0.6 of the time, else asleep again with a time constant of 12 ms.
     asleep = 0.4 / (1.0 + 61.0 * 0.012)
     assert beside.mean_s == pytest.approx(0.011 + 0.001 * asleep, rel=0.01)
+
+
+@pytest.mark.parametrize(("kind", "meanwhile_rps"), [("poisson", 30.0), ("periodic", 0.0)])
+def test_own_arrivals_take_the_front_while_a_request_is_served_if_they_may_come_then(
+    kind, meanwhile_rps
+):
+    front = [one.model_copy(update={"front_busy_s": 0.002}) for one in made_up({"m": 0.01}).alone]
+    workload = Workload(tasks=[task("a", "m", 30.0, kind)])
+    mix = mix_of(workload, made_up({}, alone=front), subject_of, overlapping=True)
+    stretched_s = 0.01 / (1.0 - meanwhile_rps * 0.002)
+    assert mix.calm[0].service.mean_s == pytest.approx(stretched_s)

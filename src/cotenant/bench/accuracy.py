@@ -6,9 +6,9 @@ Repeatability is the same error with the first window standing in for the predic
 second: what is left of it no predictor can remove. It is told twice, of the windows that count
 and of the first two that were measured of each mix.
 
-Windows are short, and a mean over so few requests is not that of a long run, whatever the machine
-does. How far it is off on the average is estimated from the means of each window's eighths
-(batch means): the error that a perfect forecast would be found to have.
+Windows are short, and the figures of so few requests are not those of a long run, whatever the
+machine does: `bench/luck.py` says what error a forecast would be found to have if its model were
+right.
 
 A verdict is right if the task was said to fit and met its SLO at its quantile, or was said not
 to fit and did not. A false fit is one that was said to fit and attained less than 0.9 times
@@ -22,12 +22,10 @@ import numpy as np
 
 from cotenant.bench.figures import Round, Sample, Samples, samples_by_key
 from cotenant.bench.predictors import OWN
-from cotenant.bench.records import Forecast, Records
+from cotenant.bench.records import Forecast, Luck, Records
 
 FIGURES = ("mean", "p95", "p99")
 _FALSE_FIT = 0.9
-_BATCHES = 8
-"""Of a window: each still holds several requests, and most of what makes them depend."""
 
 
 class Measured(NamedTuple):
@@ -74,6 +72,7 @@ def _rows(records: Records) -> list[dict[str, Any]]:
     said: dict[tuple[str, str, str], dict[str, Forecast]] = {}
     for one in records.forecasts:
         said.setdefault((one.scenario, one.policy, one.task), {})[one.predictor] = one
+    luck = {(one.scenario, one.policy, one.task): one for one in records.luck}
     rows = []
     for mix in records.header["mixes"]:
         for policy in records.header["policies"]:
@@ -81,7 +80,7 @@ def _rows(records: Records) -> list[dict[str, Any]]:
                 key = (mix["name"], policy, task["name"])
                 sample = samples.get(key)
                 if key in said and sample is not None and sample.latencies_s():
-                    rows.append(_row(mix, policy, task, sample, said[key]))
+                    rows.append(_row(mix, policy, task, sample, said[key], luck=luck.get(key)))
     return rows
 
 
@@ -91,6 +90,8 @@ def _row(
     task: Mapping[str, Any],
     sample: Sample,
     said: Mapping[str, Forecast],
+    *,
+    luck: Luck | None,
 ) -> dict[str, Any]:
     windows = sample.latencies_s()
     return {
@@ -105,7 +106,7 @@ def _row(
         "measured": measured(np.concatenate(windows))._asdict(),
         "windows": [measured(one)._asdict() for one in windows],
         "service_s": sample.service_s,
-        "sampling": _sampling(windows),
+        "luck": luck and {figure: getattr(luck, figure) for figure in FIGURES},
         "attainment": sample.attainment,
         "attainments": [_attained(sample, one) for one in sample.rounds],
         "predicted": {
@@ -133,7 +134,7 @@ def _errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mape": mape_of.get(OWN, dict.fromkeys(FIGURES)),
         "mape_of": mape_of,
         "repeatability_mape": {figure: _repeatability(rows, figure) for figure in FIGURES},
-        "sampling_mape": {"mean": _mean_of([row["sampling"] for row in rows])},
+        "luck_mape": {figure: _luck(rows, figure) for figure in FIGURES},
         "verdict_accuracy": accuracy,
         "verdict_repeatability": _verdict_repeatability(rows),
         "verdict_accuracy_of": {name: verdict[0] for name, verdict in verdicts.items()},
@@ -164,21 +165,8 @@ def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | No
     return float(np.mean(errors)) if errors else None
 
 
-def _sampling(windows: Sequence[Samples]) -> float | None:
-    """Expected |mean - mean of a long run| over the mean, by batch means; `None` of too few.
-
-    With B batch means of variance s2 it is sqrt(2 / pi) sqrt(s2 / B) / mean, if they are normal.
-    """
-    pieces = [piece for one in windows for piece in np.array_split(one, _BATCHES) if piece.size]
-    if len(pieces) < len(windows) * _BATCHES:
-        return None
-    means_s = np.array([piece.mean() for piece in pieces])
-    error_s = np.sqrt(means_s.var(ddof=1) / means_s.size)
-    return float(np.sqrt(2.0 / np.pi) * error_s / means_s.mean())
-
-
-def _mean_of(values: Iterable[float | None]) -> float | None:
-    known = [one for one in values if one is not None]
+def _luck(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
+    known = [row["luck"][figure] for row in rows if row["luck"] is not None]
     return float(np.mean(known)) if known else None
 
 

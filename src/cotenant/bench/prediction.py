@@ -30,9 +30,10 @@ from cotenant.bench.agreement import WINDOWS, Limits, Window, agreeing, closest,
 from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored, speeds, turn_speeds
 from cotenant.bench.asking import Asker
 from cotenant.bench.load import LoadGenerator, LoadPlan
+from cotenant.bench.luck import luck_of
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
-from cotenant.bench.predictors import PREDICTORS, Predictor
+from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
 from cotenant.bench.records import Anchor, Failure, Line, Observation, Phase
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import CotenantError
@@ -230,11 +231,23 @@ class PredictionRun:
         one = one._replace(profile=anchored(one.profile, workload, self._subject_of, expected))
         ready.append(one)
         self._say(workload, "predicting")
-        for predictor in self._predictors.values():
-            self._attempt(workload, partial(self._predict, one, predictor))
+        for name in self._predictors:
+            self._attempt(workload, partial(self._predict, one, name))
 
-    def _predict(self, one: _Up, predictor: Predictor) -> None:
-        self._sink.write(predictor(one.workload, one.profile))
+    def _predict(self, one: _Up, predictor: str) -> None:
+        forecasts = self._predictors[predictor](one.workload, one.profile)
+        self._sink.write(forecasts)
+        if predictor == OWN:
+            self._sink.write(
+                luck_of(
+                    one.workload,
+                    one.profile,
+                    self._subject_of,
+                    forecasts,
+                    seconds_s=self._windows.seconds_s,
+                    warm_up_s=self._windows.warm_up_s,
+                )
+            )
 
     def _add_window(self, one: _Up, number: int, seen: list[Window]) -> None:
         self._say(

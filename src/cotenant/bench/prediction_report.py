@@ -102,6 +102,8 @@ def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
     yield from who_runs_where(header)
     yield "Versions: " + ", ".join(f"{name} {one}" for name, one in header["versions"].items())
     yield _steadiness(summary["steadiness"])
+    if header.get("forecast_again"):
+        yield "Forecasts are those of a later version, made again from what was known then."
     yield (
         f"Seed {header['seed']}; {summary['mixes']} of {summary['asked']} mixes, "
         f"{len(summary['rows'])} tasks; two windows of {header['seconds_s']:g} s each, after "
@@ -146,8 +148,8 @@ def _errors(title: str, errors: Mapping[str, Any]) -> Iterator[str]:
     if first_two is not None:
         cells = " | ".join(_share(first_two[figure]) for figure in FIGURES)
         yield f"| *the first two windows of each mix, whatever the machine did* | {cells} | | |"
-    luck = _share(errors["sampling_mape"]["mean"])
-    yield f"| *a perfect forecast, in windows as short as these* | {luck} | | | | |"
+    cells = " | ".join(_share(errors["luck_mape"][figure]) for figure in FIGURES)
+    yield f"| *a forecast whose model is right, in windows as short as these* | {cells} | | |"
     yield ""
     yield f"Of the tasks that {OWN} said fit, {_share(errors['fits_kept'])} did."
     yield ""

@@ -110,6 +110,20 @@ class Anchor(NamedTuple):
     """By task, back to back with the others; `None` in earlier records."""
 
 
+class Luck(NamedTuple):
+    """How wrong the own forecast would be found to be in such windows if its model were right.
+
+    Mean |forecast - window| / window.
+    """
+
+    scenario: str
+    policy: str
+    task: str
+    mean: float
+    p95: float
+    p99: float
+
+
 class Unsteady(NamedTuple):
     """A window of a mix that no other one agreed with, so that the mix was measured again."""
 
@@ -143,7 +157,7 @@ class Pause(NamedTuple):
     """From the flag until the device was free."""
 
 
-Line = Phase | Observation | Memory | Kill | Pause | Forecast | Anchor | Unsteady | Failure
+Line = Phase | Observation | Memory | Kill | Pause | Forecast | Luck | Anchor | Unsteady | Failure
 _KINDS = {
     "phase": Phase,
     "request": Observation,
@@ -151,6 +165,7 @@ _KINDS = {
     "kill": Kill,
     "pause": Pause,
     "forecast": Forecast,
+    "luck": Luck,
     "anchor": Anchor,
     "unsteady": Unsteady,
     "failure": Failure,
@@ -171,6 +186,7 @@ class Records(NamedTuple):
     failures: tuple[Failure, ...] = ()
     anchors: tuple[Anchor, ...] = ()
     unsteady: tuple[Unsteady, ...] = ()
+    luck: tuple[Luck, ...] = ()
 
 
 class RecordWriter:
@@ -238,6 +254,7 @@ def read_records(path: Path) -> Records:
         tuple(found[Failure]),
         tuple(found[Anchor]),
         tuple(found[Unsteady]),
+        tuple(found[Luck]),
     )
 
 

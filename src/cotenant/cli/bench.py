@@ -29,7 +29,7 @@ from cotenant.cli.bench_speed import speed
 from cotenant.cli.elastic_suites import disb, mdtb
 from cotenant.cli.measuring import measure, print_bars, verdict
 from cotenant.cli.options import cores_option
-from cotenant.cli.prediction import prediction
+from cotenant.cli.prediction import prediction, reforecast
 from cotenant.cli.progress import progress_bar
 from cotenant.cli.theory import theory
 from cotenant.core.errors import CotenantError
@@ -44,6 +44,7 @@ def bench() -> None:
 
 
 bench.add_command(prediction)
+bench.add_command(reforecast)
 bench.add_command(theory)
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from cotenant.bench.again import forecast_again, profile_of
 from cotenant.bench.agreement import Limits
 from cotenant.bench.bars import Bar
 from cotenant.bench.cores import Cores, confined, shared_out
@@ -21,7 +22,7 @@ from cotenant.bench.prediction import (
     total_seconds_s,
 )
 from cotenant.bench.prediction_report import write_prediction_report
-from cotenant.bench.records import RecordWriter
+from cotenant.bench.records import RecordWriter, read_records
 from cotenant.bench.report import RECORDS, REPORT
 from cotenant.bench.scenarios import POLICIES
 from cotenant.bench.servers import sigterm_interrupts
@@ -130,6 +131,44 @@ def prediction(
         context.exit(1)
 
 
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--out", type=_OUT, required=True, help="Folder for the new records and reports.")
+def reforecast(folder: Path, out: Path) -> None:
+    """Forecast the mixes of FOLDER again, and compare with what was measured then.
+
+    FOLDER is the output of 'cotenant bench prediction'. Profile, looks at the machine and
+    measurements stay as they are; forecasts are those of this version.
+    """
+    console = Console()
+    try:
+        records = read_records(folder / RECORDS)
+        if records.header.get("suite") != "prediction":
+            raise click.BadParameter(f"{folder} holds no records of 'cotenant bench prediction'")
+        if out.resolve() == folder.resolve():
+            raise click.BadParameter("--out must be another folder than the one that is read")
+        # Of a run on some cores the forecasts are for so many.
+        cores = shared_out(records.header.get("cores", {}).get("servers", ()))
+        out.mkdir(parents=True, exist_ok=True)
+        header = records.header | {"forecast_again": True}
+        with (
+            sigterm_interrupts(),
+            confined(cores.servers),
+            progress_bar(console) as progress,
+            RecordWriter(out / RECORDS, header) as writer,
+        ):
+            bar = progress.add_task("mixes", total=len(records.header["mixes"]))
+
+            def announce(mix: str) -> None:
+                progress.update(bar, advance=1, description=mix)
+
+            writer.write(forecast_again(records, folder, announce=announce))
+        bars = write_prediction_report(out)
+    except CotenantError as error:
+        raise click.ClickException(str(error)) from error
+    print_bars(bars, out, console)
+
+
 def print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
     """Every promised figure with its verdict, and where the report is."""
     table = Table("figure", "value", "bar", "", title=bars[0].scenario if bars else None)
@@ -219,7 +258,7 @@ def _profile(
 
         _say(progress, f"measuring a profile under {policy}")
         known = measured_profile(models, policy, EFFORT, seed, seen)
-        save_profile(known, out / f"profile-{policy}.json")
+        save_profile(known, profile_of(out, policy))
 
     def asking(task: str) -> None:
         progress.update(bar, description=f"at the front: {task}")
@@ -228,7 +267,7 @@ def _profile(
     known = completed_profile(
         known, models, out, seed=seed, asking=asking, generator_cores=cores.generator
     )
-    save_profile(known, out / f"profile-{policy}.json")
+    save_profile(known, profile_of(out, policy))
     progress.remove_task(bar)
     return known
 
