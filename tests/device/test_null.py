@@ -123,3 +123,9 @@ def test_a_service_knows_who_ran_last_and_how_long_ago():
     # Both halves of the machine until 5 s, when `b` is done; `a` has the rest to itself.
     assert seen == [("a", None, 3.0), ("b", "a", 0.0), ("a", "a", pytest.approx(9.0 - 5.5))]
     assert spans_s["b"][1] == pytest.approx(5.0)
+
+
+def test_an_answer_holds_the_cores_and_is_sent_as_fast_as_ever():
+    interference = Interference(waking=lambda *_: 0.5, answer_s=lambda task: 0.25)
+    device, clock = device_of({"a": "critical"}, interference)
+    assert run(device, clock, [("a", 1.0)])["a"][1] == pytest.approx(1.0 + 0.5 + 0.25)

@@ -10,7 +10,7 @@ from cotenant.prediction.capacity import capacity
 from cotenant.prediction.change import with_field, with_rates, with_tasks, without
 from cotenant.prediction.predict import predict
 from cotenant.prediction.station import Stay
-from cotenant.prediction.tenancy import mix_of
+from cotenant.prediction.virtual import VirtualClock
 from cotenant.queueing import inversion, mg1
 from cotenant.queueing.service import deterministic
 from cotenant.queueing.stream import Sojourn, Stream
@@ -299,12 +299,38 @@ def test_company_keeps_the_front_of_a_seldom_asked_task_awake():
     assert beside.mean_s == pytest.approx(0.011 + 0.001 * asleep, rel=0.01)
 
 
-@pytest.mark.parametrize(("kind", "meanwhile_rps"), [("poisson", 30.0), ("periodic", 0.0)])
-def test_own_arrivals_take_the_front_while_a_request_is_served_if_they_may_come_then(
-    kind, meanwhile_rps
-):
-    front = [one.model_copy(update={"front_busy_s": 0.002}) for one in made_up({"m": 0.01}).alone]
-    workload = Workload(tasks=[task("a", "m", 30.0, kind)])
-    mix = mix_of(workload, made_up({}, alone=front), subject_of, overlapping=True)
-    stretched_s = 0.01 / (1.0 - meanwhile_rps * 0.002)
-    assert mix.calm[0].service.mean_s == pytest.approx(stretched_s)
+def with_front(profile, front_s, busy_s):
+    update = {"front_s": front_s, "front_busy_s": busy_s}
+    return made_up({}, alone=[one.model_copy(update=update) for one in profile.alone])
+
+
+@pytest.mark.parametrize("busy_s", [0.0, 0.002, 0.008])
+def test_requests_are_read_during_services_and_answered_before_the_next_one(busy_s):
+    profile = with_front(made_up({"m": 0.01}), 0.003, busy_s)
+    [one] = predicted([task("a", "m", 30.0)], profile).tasks
+    # No more of the front holds the cores than a client waits for it.
+    answer_s = min(0.003, busy_s / 2)
+    held_s = 0.01 / (1 - 30.0 * busy_s / 2) + answer_s
+    waiting_s = 30.0 * held_s**2 / 2 / (1 - 30.0 * held_s)
+    assert one.mean_s == pytest.approx(waiting_s + held_s + 0.003 - answer_s)
+    [clocked] = predicted(
+        [task("a", "m", 30.0)], profile, simulate=VirtualClock(), always=True
+    ).tasks
+    assert clocked.mean_s == pytest.approx(one.mean_s, rel=0.03)
+
+
+def test_periodic_requests_of_its_own_never_come_during_a_service():
+    profile = with_front(made_up({"m": 0.01}), 0.003, 0.002)
+    [one] = predicted([task("a", "m", 50.0, "periodic")], profile).tasks
+    assert one.mean_s == pytest.approx(0.013)
+
+
+def test_the_front_of_critical_work_takes_from_best_effort_work():
+    profile = with_front(made_up({"m": 0.01, "n": 0.03}), 0.002, 0.002)
+    tasks = [task("high", "m", 20.0, criticality="critical"), task("low", "n", 10.0)]
+    low = predicted(tasks, profile).tasks[1]
+    high_s, low_s = (one_s / (1 - 30.0 * 0.001) + 0.001 for one_s in (0.01, 0.03))
+    left = 1 - 20.0 * high_s
+    residual_s = (20.0 * high_s**2 + 10.0 * low_s**2) / 2
+    waiting_s = residual_s / (left * (left - 10.0 * low_s))
+    assert low.mean_s == pytest.approx(waiting_s + low_s / left + 0.001)

@@ -104,9 +104,7 @@ PREDICTORS: Mapping[str, Predictor] = {
 def _alone(workload: Workload, profile: Profile) -> tuple[Tenancy, ...]:
     """The tasks with what was measured of each alone, and no company at all."""
     mix = mix_of(workload, profile, subject_of, overlapping=False)
-    return tuple(
-        one._replace(service=service_law(one.alone[0].service), front=1.0) for one in mix.calm
-    )
+    return tuple(one._replace(service=service_law(one.alone[0].service)) for one in mix.calm)
 
 
 def _forecast(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cotenant.bench.cores import confined, shared_out
@@ -31,6 +30,7 @@ from cotenant.cli.measuring import measure, print_bars, verdict
 from cotenant.cli.options import cores_option
 from cotenant.cli.prediction import prediction, reforecast
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.cli.theory import theory
 from cotenant.core.errors import CotenantError
 from cotenant.core.units import format_bytes, format_duration
@@ -89,7 +89,7 @@ def mixed(
         warm_up_s=0.5 if quick else 2.0,
         seed=seed,
     )
-    console = Console()
+    console = table_console()
     try:
         cores = shared_out(asked_cores)
         scenarios = tuple(_chosen(name, policies) for name in names or tuple(BUILT_IN))
@@ -104,7 +104,7 @@ def mixed(
         bars = write_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    print_bars(bars, out, console)
+    print_bars(bars, out)
     if not finished:
         context.exit(130)
     if strict and not all(bar.met for bar in bars):
@@ -115,21 +115,20 @@ def mixed(
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 def report(folder: Path) -> None:
     """Make the reports of FOLDER again, from its records alone."""
-    console = Console()
     try:
         suite = suite_of(folder / RECORDS)
         if suite == "overhead":
-            _print_overhead(write_overhead_report(folder), folder, console)
+            _print_overhead(write_overhead_report(folder), folder)
         elif suite == "prediction":
-            print_bars(write_prediction_report(folder), folder, console)
+            print_bars(write_prediction_report(folder), folder)
         elif suite in SUITES:
-            print_bars(write_suite_report(folder), folder, console)
+            print_bars(write_suite_report(folder), folder)
         elif suite == "kernels":
-            print_bars(write_kernel_report(folder), folder, console)
+            print_bars(write_kernel_report(folder), folder)
         elif suite == "speed":
-            print_bars(write_speed_report(folder), folder, console)
+            print_bars(write_speed_report(folder), folder)
         else:
-            print_bars(write_report(folder), folder, console)
+            print_bars(write_report(folder), folder)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
 
@@ -145,7 +144,7 @@ def overhead(
     context: click.Context, /, *, out: Path, rounds: int, calls: int, seed: int, strict: bool
 ) -> None:
     """What the server adds to calling ONNX Runtime in-process."""
-    console = Console()
+    console = table_console()
     try:
         with sigterm_interrupts(), progress_bar(console) as progress:
             bar = progress.add_task("round trips", total=rounds)
@@ -159,12 +158,13 @@ def overhead(
         bars = write_overhead_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    _print_overhead(bars, out, console)
+    _print_overhead(bars, out)
     if strict and not all(one.met for one in bars):
         context.exit(1)
 
 
-def _print_overhead(bars: Sequence[OverheadBar], out: Path, console: Console) -> None:
+def _print_overhead(bars: Sequence[OverheadBar], out: Path) -> None:
+    console = table_console()
     table = Table("protocol", "input", "overhead p50", "bar", "", title="Server overhead")
     for one in bars:
         table.add_row(

@@ -67,6 +67,6 @@ def speed(
         bars = write_speed_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    print_bars(bars, out, console)
+    print_bars(bars, out)
     if strict and not all(one.met for one in bars):
         context.exit(1)

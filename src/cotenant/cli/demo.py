@@ -21,6 +21,7 @@ from cotenant.bench.records import ALONE, Records
 from cotenant.bench.scenarios import Scenario
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.summary import summarise
+from cotenant.cli.tables import table_console
 from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import CotenantError
 from cotenant.core.task import Criticality
@@ -37,7 +38,7 @@ from cotenant.core.task import Criticality
 @click.pass_context
 def demo(context: click.Context, /, *, seconds: float) -> None:
     """See critical latency stay flat: twenty seconds on real models."""
-    console = Console()
+    console = table_console()
     try:
         records = _drive(seconds, console)
     except KeyboardInterrupt:

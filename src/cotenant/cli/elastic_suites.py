@@ -29,6 +29,7 @@ from cotenant.bench.suites import SUITES, Suite
 from cotenant.cli.measuring import measure, print_bars
 from cotenant.cli.options import cores_option
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.errors import CotenantError
 from cotenant.policy import policy_by_name
 
@@ -93,7 +94,7 @@ def _suite_command(suite: Suite) -> click.Command:
             warm_up_s=0.5 if quick else 2.0,
             seed=seed,
         )
-        console = Console()
+        console = table_console()
         try:
             cores = shared_out(asked_cores)
             with sigterm_interrupts(), confined(cores.servers):
@@ -139,7 +140,7 @@ def _suite_command(suite: Suite) -> click.Command:
             bars = write_suite_report(out)
         except CotenantError as error:
             raise click.ClickException(str(error)) from error
-        print_bars(bars, out, console)
+        print_bars(bars, out)
         if not finished:
             context.exit(130)
         if strict and (skipped or not all(bar.met for bar in bars)):

@@ -15,6 +15,7 @@ from cotenant.bench.records import RecordWriter
 from cotenant.bench.report import RECORDS, REPORT
 from cotenant.bench.scenarios import Scenario
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 
 
 def measure(
@@ -62,8 +63,9 @@ def verdict(met: bool) -> str:
     return "[green]pass[/]" if met else "[red]MISS[/]"
 
 
-def print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
+def print_bars(bars: Sequence[Bar], out: Path) -> None:
     """The bars, and where the report lies."""
+    console = table_console()
     if bars:
         table = Table("scenario", "figure", "value", "bar", "", title="Bars")
         for bar in bars:

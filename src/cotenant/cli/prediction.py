@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from cotenant.bench.again import forecast_again, profile_of
 from cotenant.bench.agreement import Limits
-from cotenant.bench.bars import Bar
 from cotenant.bench.cores import Cores, confined, shared_out
 from cotenant.bench.header import suite_header
 from cotenant.bench.mixes import MODELS, SEEDS, draw_mixes, seeds_of
@@ -23,12 +20,14 @@ from cotenant.bench.prediction import (
 )
 from cotenant.bench.prediction_report import write_prediction_report
 from cotenant.bench.records import RecordWriter, read_records
-from cotenant.bench.report import RECORDS, REPORT
+from cotenant.bench.report import RECORDS
 from cotenant.bench.scenarios import POLICIES
 from cotenant.bench.servers import sigterm_interrupts
 from cotenant.bench.zoo_profile import EFFORT, alone_times, completed_profile, measured_profile
+from cotenant.cli.measuring import print_bars
 from cotenant.cli.options import cores_option
 from cotenant.cli.progress import progress_bar
+from cotenant.cli.tables import table_console
 from cotenant.core.errors import CotenantError
 from cotenant.graph.zoo import ZOO
 from cotenant.profiling.file import load_profile, origin, save_profile
@@ -103,7 +102,7 @@ def prediction(
     A profile is measured first unless one is given. Leave the machine alone meanwhile: a mix is
     measured until two windows agree on how fast the machine was, so noise costs time.
     """
-    console = Console()
+    console = table_console()
     chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
     limits = Limits(steady, alike)
     windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, limits)
@@ -124,7 +123,7 @@ def prediction(
         bars = write_prediction_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    print_bars(bars, out, console)
+    print_bars(bars, out)
     if not finished:
         context.exit(130)
     if strict and not all(bar.met for bar in bars):
@@ -140,7 +139,7 @@ def reforecast(folder: Path, out: Path) -> None:
     FOLDER is the output of 'cotenant bench prediction'. Profile, looks at the machine and
     measurements stay as they are; forecasts are those of this version.
     """
-    console = Console()
+    console = table_console()
     try:
         records = read_records(folder / RECORDS)
         if records.header.get("suite") != "prediction":
@@ -166,21 +165,7 @@ def reforecast(folder: Path, out: Path) -> None:
         bars = write_prediction_report(out)
     except CotenantError as error:
         raise click.ClickException(str(error)) from error
-    print_bars(bars, out, console)
-
-
-def print_bars(bars: Sequence[Bar], out: Path, console: Console) -> None:
-    """Every promised figure with its verdict, and where the report is."""
-    table = Table("figure", "value", "bar", "", title=bars[0].scenario if bars else None)
-    for bar in bars:
-        table.add_row(
-            bar.figure,
-            "not measured" if bar.value is None else f"{bar.value:.4g}",
-            f"{'<=' if bar.at_most else '>='} {bar.limit:.4g}",
-            "[green]pass[/]" if bar.met else "[red]MISS[/]",
-        )
-    console.print(table)
-    console.print(f"Report: {out / REPORT}")
+    print_bars(bars, out)
 
 
 def _run(

@@ -31,6 +31,8 @@ class Interference(NamedTuple):
     many times longer its service takes than after its usual pause comes out."""
     interruption_s: Callable[[str], float] | None = None
     """A best-effort task goes in; what it loses when critical work takes its cores comes out."""
+    answer_s: Callable[[str], float] | None = None
+    """A task goes in; how long the server's sending of one answer holds the cores comes out."""
 
 
 ALONE = Interference()
@@ -59,6 +61,7 @@ class NullDevice:
         self._components = tuple(components)
         self._service = service
         self._waking = interference.waking
+        self._answer_s = interference.answer_s
         self._sites = {
             component.name: _Site(component, isolation is Isolation.CLASSES, interference)
             for component in components
@@ -100,6 +103,8 @@ class NullDevice:
         now_s = self._clock.now()
         if self._waking is not None:
             service_s *= self._waking(task, *site.rested(now_s))
+        if self._answer_s is not None and segment == 0:
+            service_s += len(requests) * self._answer_s(task)
         site.enter(_Occupant(task, rank, len(requests), width, service_s, now_s, service_s), now_s)
         self._foreseen = False
 

@@ -7,6 +7,10 @@ on their own slowdown, so the equations are iterated to their fixed point.
 
 A machine that has just rested is slow (`waking.py`); here each task's service is that after the
 rests which it meets on the average.
+
+The server's front runs on the same cores as its lanes, and outranks them. It reads a request when
+it comes, at the cost of whatever is served then, and sends an answer before it hands out the next
+service, at the cost of whoever waits for that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +30,10 @@ from cotenant.queueing.service import Service, deterministic
 from cotenant.queueing.stream import Pattern, Stream
 
 _ROUNDS = 8
-_FRONT_MOST = 0.5
-"""Of the time, that the front may be taken to need before its figures are past belief."""
+_READING = 0.5
+"""Of the front's work for a request, what comes before its service. [D]"""
+_READING_MOST = 0.5
+"""Of the time, that reading may be taken to need before its figures are past belief."""
 
 
 class Tenancy(NamedTuple):
@@ -41,11 +47,13 @@ class Tenancy(NamedTuple):
     """By rising batch size."""
     slowdown: float
     service: Service
-    """Of one request beside the others."""
+    """Of one request beside the others, until its answer has left the cores."""
     front_s: float = 0.0
-    """What the server's front does for one request, as far as it is known."""
-    front: float = 1.0
-    """How many times longer it takes because the front serves the others, too."""
+    """Processor time of the server's front for one request, as far as it is known."""
+    answer_s: float = 0.0
+    """The part of it that comes after the service."""
+    read: float = 1.0
+    """How many times longer a service takes because requests that come meanwhile are read."""
     interruption_s: float = 0.0
     """What it loses each time that critical work takes its cores."""
     around_s: float = 0.0
@@ -94,20 +102,16 @@ def mix_of(
     """
     subjects = {task.name: subject_of(task, workload) for task in workload.tasks}
     default = workload.components[0].name if workload.components else None
-    calm = _beside_the_front(
-        _warmed(
-            [
-                _tenancy(
-                    task, profile.service_of(subjects[task.name], task), task.component or default
-                )._replace(
-                    front_s=profile.front_of(subjects[task.name]),
-                    interruption_s=profile.interruption_of(subjects[task.name]),
-                )
-                for task in workload.tasks
-            ],
-            profile.cooling_s,
+    alone = [
+        _tenancy(
+            task, profile.service_of(subjects[task.name], task), task.component or default
+        )._replace(
+            front_s=profile.front_of(subjects[task.name]),
+            interruption_s=profile.interruption_of(subjects[task.name]),
         )
-    )
+        for task in workload.tasks
+    ]
+    calm = _beside_the_front(_warmed(alone, profile.cooling_s))
     if not overlapping:
         return Mix(calm, calm, {}, (), profile.cooling_s)
     notes: list[str] = []
@@ -176,7 +180,7 @@ def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy, cooling_s:
 
     def traffic(task: Tenancy) -> Traffic:
         # Closed loops never rest: they take what is left in equal parts.
-        mean_s = task.service.mean_s
+        mean_s = task.service.mean_s + task.front_s
         rate_rps = left / loops / mean_s if task.rate_rps is None else task.rate_rps
         return Traffic(rate_rps, mean_s)
 
@@ -190,17 +194,26 @@ def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy, cooling_s:
 
 
 def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
-    """The server's front outranks every lane: requests that come meanwhile take its time.
+    """With what the front does for a request as part of what holds the cores.
 
-    Poisson arrivals of a task's own come as often meanwhile as at any time, periodic ones only
-    after it, unless it is late.
+    Poisson arrivals of a task's own come as often while it is served as at any time, periodic ones
+    only after that, unless it is late.
     """
-    busy = [(one.rate_rps or 0.0) * one.front_s for one in mix]
+    reading = [(one.rate_rps or 0.0) * _READING * one.front_s for one in mix]
     return tuple(
-        one._replace(service=one.service.scaled(factor), front=factor)
-        for one, own in zip(mix, busy, strict=True)
-        for meanwhile in [sum(busy) - own * isinstance(one.task.arrivals, Periodic)]
-        for factor in [1.0 / (1.0 - min(_FRONT_MOST, meanwhile))]
+        _answered(one, sum(reading) - own * isinstance(one.task.arrivals, Periodic))
+        for one, own in zip(mix, reading, strict=True)
+    )
+
+
+def _answered(one: Tenancy, reading: float) -> Tenancy:
+    read = 1.0 / (1.0 - min(_READING_MOST, reading))
+    answer_s = min((1.0 - _READING) * one.front_s, one.around_s)
+    return one._replace(
+        service=one.service.scaled(read).longer(answer_s),
+        answer_s=answer_s,
+        read=read,
+        around_s=one.around_s - answer_s,
     )
 
 

@@ -172,12 +172,11 @@ def _law(one: Tenancy) -> ServiceLaw:
     if last.batch > 1:
         grown = last.service.mean_s / first.service.mean_s - 1.0
         share = min(1.0, max(0.0, grown / (last.batch - 1)))
-    factor = one.front
     parts = first.by_segment
     return ServiceLaw(
-        quantile_draw(first.service, factor),
+        quantile_draw(first.service, one.read),
         share,
-        segment_draw(first.service, parts, factor) if parts else None,
+        segment_draw(first.service, parts, one.read) if parts else None,
     )
 
 
@@ -197,10 +196,12 @@ def interference_of(mix: Mix, policy: str) -> Interference:
         return after((itself if last == task else another)[task], rest_s, mix.cooling_s)
 
     lost_s = {one.task.name: one.interruption_s for one in mix.calm}
+    answer_s = {one.task.name: one.answer_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
         waking if any(one != 1.0 for one in (*itself.values(), *another.values())) else None,
         lost_s.__getitem__ if any(lost_s.values()) else None,
+        answer_s.__getitem__ if any(answer_s.values()) else None,
     )
 
 
