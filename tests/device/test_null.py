@@ -129,3 +129,7 @@ def test_an_answer_holds_the_cores_and_is_sent_as_fast_as_ever():
     interference = Interference(waking=lambda *_: 0.5, answer_s=lambda task: 0.25)
     device, clock = device_of({"a": "critical"}, interference)
     assert run(device, clock, [("a", 1.0)])["a"][1] == pytest.approx(1.0 + 0.5 + 0.25)
+    device.launch("a", [Request(2, "a", clock.now(), None, None, 0, 1, None)], 0)
+    clock.advance_to(device.next_event_s())
+    [end] = device.poll()
+    assert end.busy_s == pytest.approx(0.5)  # the server's own work is not the task's

@@ -103,9 +103,11 @@ class NullDevice:
         now_s = self._clock.now()
         if self._waking is not None:
             service_s *= self._waking(task, *site.rested(now_s))
+        busy_s = service_s * width / site.width
         if self._answer_s is not None and segment == 0:
             service_s += len(requests) * self._answer_s(task)
-        site.enter(_Occupant(task, rank, len(requests), width, service_s, now_s, service_s), now_s)
+        newcomer = _Occupant(task, rank, len(requests), width, busy_s, service_s, now_s, service_s)
+        site.enter(newcomer, now_s)
         self._foreseen = False
 
     def limit(self, component: str, allowance: Allowance) -> None:
@@ -156,6 +158,8 @@ class _Occupant:
     """Under 0: it is served before those of larger rank. 0: it shares with its like."""
     requests: int
     width: int
+    busy_s: float
+    """What it uses of the whole component, without the server's own work."""
     service_s: float
     start_s: float
     left_s: float
@@ -218,9 +222,8 @@ class _Site:
             if one.left_s > _DONE_S and not _imperceptible(one, now_s):
                 staying.append(one)
                 continue
-            busy_s = one.service_s * one.width / self.width
             outputs = [_NO_TENSORS] * one.requests
-            events.append(Completed(one.task, one.start_s, now_s, busy_s, outputs))
+            events.append(Completed(one.task, one.start_s, now_s, one.busy_s, outputs))
             self._last, self._last_s = one.task, now_s
         self._occupants = staying
 
