@@ -145,6 +145,17 @@ def test_best_effort_tasks_divide_what_is_left_by_priority(ocr, tag):
     assert got["tag"] / got["ocr"] == pytest.approx(tag / ocr, rel=0.1)
 
 
+def test_work_that_was_done_while_nobody_waited_is_not_held_against_a_task():
+    pair = [Task(name="ocr", model="m"), Task(name="tag", model="m")]
+    world = World(pair, service)
+    # Alone for a second, then both at once: side by side, as if nothing had been.
+    before = [(SERVICE_S["ocr"] * 1.1 * k, "ocr", {}) for k in range(int(1.0 / SERVICE_S["ocr"]))]
+    world.run([*before, (3.0, "tag", {}), (3.001, "ocr", {}), (3.002, "tag", {})])
+    last = [a.record for a in world.answers if a.request.task == "ocr"][-1]
+    assert last.arrival_s == pytest.approx(3.001)
+    assert last.start_s == pytest.approx(last.arrival_s)
+
+
 def test_a_batch_never_grows_past_the_slo():
     batching = Task(
         name="ocr",

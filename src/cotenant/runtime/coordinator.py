@@ -379,16 +379,24 @@ class Coordinator:
         return self._places[task.component]
 
     def _rejoin(self, tenant: Tenant) -> None:
-        """A task that was idle keeps a little of its credit, not all of it."""
+        """A task that was idle keeps a little of its credit, and none if all others are idle, too.
+
+        What was used while nobody waited was taken from nobody: else, of two tasks that together
+        leave the machine idle now and then, the one with more work would always wait for the other.
+        """
         others = [
-            other.consumed_s
+            other
             for other in self._tenants.values()
-            if other is not tenant
-            and not other.critical
-            and (other.backlog.size or other.flight is not None)
+            if other is not tenant and not other.critical and other.component == tenant.component
         ]
-        if others:
-            tenant.consumed_s = max(tenant.consumed_s, min(others) - _CREDIT_S)
+        waiting = [
+            other.consumed_s for other in others if other.backlog.size or other.flight is not None
+        ]
+        if waiting:
+            tenant.consumed_s = max(tenant.consumed_s, min(waiting) - _CREDIT_S)
+        else:
+            for one in (tenant, *others):
+                one.consumed_s = 0.0
 
     def _watch(self, tenant: Tenant, request: Request) -> None:
         """See to it that the request is answered the moment it has become too late for it."""
