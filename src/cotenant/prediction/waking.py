@@ -36,6 +36,8 @@ def after(at_once: float, rest_s: float, cooling_s: float) -> float:
     >>> after(0.8, 0.0, 0.012), after(0.8, 0.05, 0.012)
     (0.8, 1.0)
     """
+    if rest_s <= 0.0:  # most often, on a busy machine
+        return at_once
     return 1.0 - spared(rest_s, cooling_s) * (1.0 - at_once)
 
 
