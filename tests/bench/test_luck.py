@@ -3,7 +3,7 @@
 import pytest
 
 from cotenant.bench.luck import luck_of
-from cotenant.bench.records import Forecast
+from cotenant.bench.predictors import forecasts_of
 from cotenant.core.workload import Workload
 from cotenant.prediction.predict import predict
 from tests.prediction.made_up import made_up, subject_of, task
@@ -11,21 +11,7 @@ from tests.prediction.made_up import made_up, subject_of, task
 
 def luck(tasks, seconds_s, **about):
     workload, profile = Workload(name="w", tasks=tasks), made_up({"m": 0.01})
-    forecasts = [
-        Forecast(
-            workload.name,
-            workload.policy,
-            "cotenant",
-            one.task,
-            one.mean_s,
-            one.p95_s,
-            one.p99_s,
-            one.attainment,
-            one.fits,
-            one.method,
-        )
-        for one in predict(workload, profile, subject_of).tasks
-    ]
+    forecasts = forecasts_of(workload, predict(workload, profile, subject_of))
     return luck_of(workload, profile, subject_of, forecasts, seconds_s=seconds_s, **about)
 
 

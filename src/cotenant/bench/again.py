@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored
-from cotenant.bench.luck import luck_of
-from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
+from cotenant.bench.luck import forecasts_with_luck
+from cotenant.bench.predictors import PREDICTORS, Predictor
 from cotenant.bench.records import Anchor, Line, Records
+from cotenant.bench.servers import workload_path_of
 from cotenant.core.errors import WorkloadError
 from cotenant.core.workload import Workload, load_workload
 from cotenant.profiling.file import load_profile
@@ -57,17 +58,14 @@ def forecast_again(
     for asked in _asked(records, folder, subject_of):
         announce(asked.workload.name)
         for name, predictor in predictors.items():
-            forecasts = predictor(asked.workload, asked.profile)
-            yield from forecasts
-            if name == OWN:
-                yield from luck_of(
-                    asked.workload,
-                    asked.profile,
-                    subject_of,
-                    forecasts,
-                    seconds_s=records.header["seconds_s"],
-                    warm_up_s=records.header["warm_up_s"],
-                )
+            yield from forecasts_with_luck(
+                name,
+                predictor,
+                *asked,
+                subject_of,
+                seconds_s=records.header["seconds_s"],
+                warm_up_s=records.header["warm_up_s"],
+            )
 
 
 def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> list[Asked]:
@@ -76,7 +74,7 @@ def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> list[Asked]
     looks = {policy: Looks() for policy in policies}
     last: dict[tuple[str, str], Asked] = {}
     for seen in records.anchors:
-        workload = load_workload(folder / f"workload-{seen.scenario}.yaml")
+        workload = load_workload(workload_path_of(folder, seen.scenario))
         workload = workload.model_copy(update={"policy": seen.policy})
         looks[seen.policy].add(workload, subject_of, _speeds(seen))
         expected = looks[seen.policy].expected(workload, subject_of)

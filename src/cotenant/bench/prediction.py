@@ -30,10 +30,10 @@ from cotenant.bench.agreement import WINDOWS, Limits, Window, agreeing, closest,
 from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored, speeds, turn_speeds
 from cotenant.bench.asking import Asker
 from cotenant.bench.load import LoadGenerator, LoadPlan
-from cotenant.bench.luck import luck_of
+from cotenant.bench.luck import forecasts_with_luck
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
-from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
+from cotenant.bench.predictors import PREDICTORS, Predictor
 from cotenant.bench.records import Anchor, Failure, Line, Observation, Phase
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import CotenantError
@@ -235,19 +235,17 @@ class PredictionRun:
             self._attempt(workload, partial(self._predict, one, name))
 
     def _predict(self, one: _Up, predictor: str) -> None:
-        forecasts = self._predictors[predictor](one.workload, one.profile)
-        self._sink.write(forecasts)
-        if predictor == OWN:
-            self._sink.write(
-                luck_of(
-                    one.workload,
-                    one.profile,
-                    self._subject_of,
-                    forecasts,
-                    seconds_s=self._windows.seconds_s,
-                    warm_up_s=self._windows.warm_up_s,
-                )
+        self._sink.write(
+            forecasts_with_luck(
+                predictor,
+                self._predictors[predictor],
+                one.workload,
+                one.profile,
+                self._subject_of,
+                seconds_s=self._windows.seconds_s,
+                warm_up_s=self._windows.warm_up_s,
             )
+        )
 
     def _add_window(self, one: _Up, number: int, seen: list[Window]) -> None:
         self._say(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 from cotenant.bench.records import Forecast
 from cotenant.core.workload import Workload
+from cotenant.prediction.figures import Prediction
 from cotenant.prediction.predict import predict
 from cotenant.prediction.tenancy import Tenancy, mix_of, service_law
 from cotenant.prediction.virtual import Budget, VirtualClock
@@ -39,6 +40,11 @@ _BUDGET = Budget(requests=20_000, rarest=2_000, most=40_000)
 def own(workload: Workload, profile: Profile) -> tuple[Forecast, ...]:
     """`cotenant predict`, with a longer run of the virtual clock."""
     prediction = predict(workload, profile, subject_of, simulate=VirtualClock(_BUDGET))
+    return forecasts_of(workload, prediction)
+
+
+def forecasts_of(workload: Workload, prediction: Prediction) -> tuple[Forecast, ...]:
+    """What `cotenant predict` says, as lines of records."""
     return tuple(
         Forecast(
             workload.name,

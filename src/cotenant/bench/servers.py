@@ -62,6 +62,11 @@ def later_pauses(before: Pauses, after: Pauses) -> list[float]:
     return later
 
 
+def workload_path_of(folder: Path, name: str) -> Path:
+    """Where a server's workload is kept, by the workload's name."""
+    return folder / f"workload-{name}.yaml"
+
+
 class Server:
     """One server under one policy."""
 
@@ -72,7 +77,7 @@ class Server:
         self.port, self.grpc_port, metrics_port = free_ports(3)
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / f"server-{workload.name}-{policy}.log"
-        workload_path = folder / f"workload-{workload.name}.yaml"
+        workload_path = workload_path_of(folder, workload.name)
         workload_path.write_text(_as_yaml(workload), encoding="utf-8")
         with self.log_path.open("wb") as log:
             self._child = subprocess.Popen(

@@ -8,7 +8,7 @@ best-effort segments start when no critical work waits or runs, but for one segm
 
 Best-effort tasks divide what is left by fair queueing: a task that is ahead of its share
 waits for the others, including one whose client is just about to send the next request. What was
-used before all of them last rested is forgotten (`runtime/coordinator.py`).
+used before all of them last rested is forgotten (`runtime/shares.py`).
 """
 
 from dataclasses import dataclass, field

@@ -43,12 +43,11 @@ from cotenant.policy.base import (
 from cotenant.runtime.account import record_of, record_unserved
 from cotenant.runtime.guard import Guard
 from cotenant.runtime.place import Place
+from cotenant.runtime.shares import rejoin
 from cotenant.runtime.tenant import Flight, Tenant
 
 _RELAX_EVERY_S = 0.25
 """While best-effort work is held back, how often to ask whether it still has to be."""
-_CREDIT_S = 0.25
-"""Service that a task may catch up on after it was idle; more would starve the others."""
 _OK = Outcome.OK  # a member of an enumeration is slow to look up
 
 
@@ -165,7 +164,7 @@ class Coordinator:
                 return
             self._end(tenant.task, backlog.drop_oldest(), Outcome.DROPPED, full)
         if not tenant.critical and not backlog.size and tenant.flight is None:
-            self._rejoin(tenant)
+            rejoin(tenant, self._tenants.values())
         backlog.push(request)
         self._dirty.add(request.task)
         if request.expires_s is not None or request.deadline_s is not None:
@@ -377,26 +376,6 @@ class Coordinator:
         if task.component is None:
             return next(iter(self._places.values()))
         return self._places[task.component]
-
-    def _rejoin(self, tenant: Tenant) -> None:
-        """A task that was idle keeps a little of its credit, and none if all others are idle, too.
-
-        What was used while nobody waited was taken from nobody: else, of two tasks that together
-        leave the machine idle now and then, the one with more work would always wait for the other.
-        """
-        others = [
-            other
-            for other in self._tenants.values()
-            if other is not tenant and not other.critical and other.component == tenant.component
-        ]
-        waiting = [
-            other.consumed_s for other in others if other.backlog.size or other.flight is not None
-        ]
-        if waiting:
-            tenant.consumed_s = max(tenant.consumed_s, min(waiting) - _CREDIT_S)
-        else:
-            for one in (tenant, *others):
-                one.consumed_s = 0.0
 
     def _watch(self, tenant: Tenant, request: Request) -> None:
         """See to it that the request is answered the moment it has become too late for it."""
