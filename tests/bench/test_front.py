@@ -31,7 +31,6 @@ def test_front_and_service_are_told_apart_request_by_request():
     assert found.warm_front_s == pytest.approx(0.001)
     assert found.front_busy_s == pytest.approx(0.0005)
     assert found.service.mean_s == pytest.approx(0.011)  # the warm-up of each pass is left out
-    assert found.service.n == 80
     assert found.warm == pytest.approx(8 / 11)
     assert found.in_turns == pytest.approx(9 / 11)
 
@@ -45,6 +44,15 @@ def test_a_stall_of_somebody_elses_moves_neither():
     assert found.front_s == pytest.approx(0.002)
     assert found.service.mean_s == pytest.approx(0.010)
     assert found.warm == pytest.approx(1.0)
+
+
+def test_services_vary_as_they_do_in_turns():
+    calm_s, turns_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.016, 0.024] * 10
+    paces = [pace(CALM, calm_s), pace(QUICK, calm_s), pace(TURNS, turns_s)]
+    service = _alone("a", paces, calm_s * 2 + turns_s).service
+    assert service.mean_s == pytest.approx(0.010)
+    assert service.quantiles_s[0] == pytest.approx(0.008)
+    assert service.quantiles_s[-1] == pytest.approx(0.012)
 
 
 def test_answers_and_records_that_differ_are_an_error():

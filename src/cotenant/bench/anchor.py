@@ -17,6 +17,7 @@ from cotenant.bench.asking import Asker
 from cotenant.core.errors import ExecutionError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
+from cotenant.profiling.estimate import without_stalls
 from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
@@ -28,9 +29,6 @@ _CALM, _QUICK = 8, 16
 _QUICK_S = 0.5
 """How long to ask each without pauses, at least."""
 _WARM_UP = 3
-_STRETCHES = 5
-_STRETCH = 4
-"""Requests whose mean is looked at: the profile's figures are means, too."""
 _LASTING = 0.75
 """Of what sets the machine of a look apart from that of the others, what lasts for some minutes."""
 _DOUBT = 0.5
@@ -187,13 +185,12 @@ def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
 
 
 def _pace(task: str, latencies_s: Sequence[float], expected_s: float) -> float:
-    """Median of the means of short stretches, over what was expected."""
+    """The mean over what was expected, which is a mean, too."""
     if not latencies_s:
         raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
     # A machine that is much slower than expected has answered few.
     kept_s = np.asarray(latencies_s)[min(_WARM_UP, len(latencies_s) // 2) :]
-    stretches = np.array_split(kept_s, max(1, min(_STRETCHES, kept_s.size // _STRETCH)))
-    return float(np.median([one.mean() for one in stretches])) / expected_s
+    return float(without_stalls(kept_s).mean()) / expected_s
 
 
 def _at_speed(one: Alone, speed: Speed) -> Alone:

@@ -22,17 +22,15 @@ from cotenant.core.clock import processor_time_s
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
-from cotenant.profiling.estimate import median_of_means, pooled
+from cotenant.profiling.estimate import median_of_means, pooled, without_stalls
 from cotenant.profiling.profile import Profile, ServiceTime, Subject, service_time
 
-PASSES = 2
-"""Over all tasks, so that a machine that drifts does not favour one."""
-REQUESTS = 50
+PASSES = 3
+"""Over all tasks: the median of three is that of none in which the machine was somebody else's."""
+REQUESTS = 34
 """Of each task in each pass."""
 RECORDS_OF_FRONT = "front.jsonl"
 _WARM_UP = 4
-_STRETCH = 10
-"""Requests whose mean is one observation of the mean."""
 _FRONT_S = 0.001
 """About what a request needs beyond its service, so that there are enough of them."""
 
@@ -163,23 +161,26 @@ def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alo
             f"recorded {len(services_s)}; read its log beside the records, and run the bench again"
         )
     own_s = np.split(np.asarray(services_s, dtype=np.float64), np.cumsum(sizes)[:-1])
-    fronts_s, means_s, pools_s = {}, {}, {}
+    fronts_s, means_s, passes_s = {}, {}, {}
     for rhythm in Rhythm:
         kept = [
             (np.asarray(pace.latencies_s)[_WARM_UP:], service_s[_WARM_UP:])
             for pace, service_s in zip(paces, own_s, strict=True)
-            if pace.rhythm is rhythm
+            if pace.rhythm is rhythm and len(pace.latencies_s) > _WARM_UP
         ]
-        latency_s, service_s = (np.concatenate(part) for part in zip(*kept, strict=True))
-        # A machine that was somebody else's for a moment spoils a few stretches, not the median.
-        stretches = np.array_split(service_s, max(1, service_s.size // _STRETCH))
-        pools_s[rhythm], means_s[rhythm] = stretches, median_of_means(stretches)
+        passes_s[rhythm] = [without_stalls(service_s) for _, service_s in kept]
+        means_s[rhythm] = median_of_means(passes_s[rhythm])
         # Request by request, so that what disturbed one service does not count as front.
-        fronts_s[rhythm] = max(0.0, float(np.median(latency_s - service_s)))
+        fronts_s[rhythm] = max(
+            0.0, float(np.median(np.concatenate([seen_s - spent_s for seen_s, spent_s in kept])))
+        )
+    # Requests one after the other meet one machine; in turns they are spread over a minute, and
+    # vary as those of a deployment do.
+    spread = pooled(passes_s[Rhythm.IN_TURNS]) / means_s[Rhythm.IN_TURNS]
     calm, quick = Rhythm.CALM, Rhythm.BACK_TO_BACK
     return Alone(
         front_s=fronts_s[calm],
-        service=service_time(pooled(pools_s[calm])),
+        service=service_time(means_s[calm] * spread),
         warm_front_s=min(fronts_s[calm], fronts_s[quick]),
         # Between requests that come one by one it also looks around.
         front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[quick]),

@@ -13,6 +13,17 @@ import numpy.typing as npt
 Times = npt.NDArray[np.float64]
 
 _RESAMPLES = 400
+_STALL = 3.0
+"""Times the median; past that the machine stood still, and it was not the service that was long."""
+
+
+def without_stalls(times: Times) -> Times:
+    """What took less than a few times the median.
+
+    >>> without_stalls(np.array([1.0, 1.2, 30.0]))
+    array([1. , 1.2])
+    """
+    return times[times < _STALL * np.median(times)]
 
 
 def median_of_means(rounds: Sequence[Times]) -> float:
