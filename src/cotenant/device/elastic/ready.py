@@ -49,9 +49,11 @@ def make_ready(
             continue
         width = min(place.width, step.kernel.tiles)
         if Form.STATIC in forms:
-            calm()
-            tiles = range(step.kernel.tiles)
-            launch_static(place, step.kernel, step.arguments, tiles, width).wait()
+            # Shards are of any size. PoCL compiles for small grids apart, unless it holds what it
+            # has made for large ones; when it has let go of that, the next shard would compile.
+            for tiles in (range(1), range(step.kernel.tiles)):
+                calm()
+                launch_static(place, step.kernel, step.arguments, tiles, width).wait()
         if Form.PREEMPTIVE in forms:
             calm()
             launch_preemptive(
