@@ -127,6 +127,18 @@ def test_a_period_is_learned_or_told(period_s: float, arrivals: int) -> None:
         assert learned.next_s(last_s + 1.75 * period_s) is None
 
 
+@given(st.lists(st.floats(0.0, 0.4), min_size=1, max_size=30), st.integers(1, 3))
+def test_the_next_is_due_by_the_one_that_was_held_up_least(
+    delays_s: list[float], periods: int
+) -> None:
+    """Also where some did not come at all."""
+    foresight = Foresight(1.0)
+    for number, delay_s in enumerate(delays_s):
+        foresight.arrived(number * periods + delay_s)
+    due_s = (len(delays_s) - 1) * periods + min(delays_s[-9:])
+    assert foresight.next_s(due_s + 0.5) == pytest.approx(0.5)
+
+
 def test_nothing_is_learned_from_unequal_gaps() -> None:
     foresight = Foresight()
     for time_s in (0, 1, 2, 3, 4, 5, 6.5, 7.5, 8.5):

@@ -7,8 +7,8 @@ exceptions, each for the same end, that critical work finds the device empty:
   launched plain, which is quicker: where every critical task is periodic, and where there is none.
 - A kernel that is over in less than `brief_s` needs no pause: it is launched plain. (Tally,
   ASPLOS 2025, chooses between forms by the turnaround, under a limit of 0.1 ms.)
-- Less than `hint_s` before an arrival that is known to come, only what is over by then is
-  started. (GPreempt, ATC 2025: a hint before the next arrival.)
+- Less than `hint_s` before an arrival that is known to come, only what is surely over by then, in
+  half of that time, is started. (GPreempt, ATC 2025: a hint before the next arrival.)
 
 Beside a critical kernel: a shard that is over before it, lasts a tile or `shard_s`, since it cannot
 be called back, and is so narrow that it costs the critical kernel at most `epsilon` of its time.
@@ -65,7 +65,7 @@ class CotenantSharing:
     >>> rule = CotenantSharing()
     >>> rule.next_shard(now)
     Shard(form=<Form.PREEMPTIVE: 'preemptive'>, tiles=64, width=8, charge_s=0.0)
-    >>> rule.next_shard(now._replace(next_critical_s=0.0015))
+    >>> rule.next_shard(now._replace(next_critical_s=0.002))
     Shard(form=<Form.STATIC: 'static'>, tiles=8, width=8, charge_s=0.0)
     >>> rule.next_shard(now._replace(next_critical_s=0.02, assured_s=0.02)).form
     <Form.PLAIN: 'plain'>
@@ -93,7 +93,7 @@ class CotenantSharing:
             return self._beside(moment, moment.critical)
         gap_s = moment.next_critical_s
         if gap_s is not None and 0.0 < gap_s <= self.hint_s:
-            return _over_within(moment, gap_s)
+            return _over_within(moment, gap_s / _SURELY)
         if not moment.kernel.elastic or self._brief(moment) or self._assured(moment):
             return whole(moment)
         width = full_width(moment)
