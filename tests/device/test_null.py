@@ -15,11 +15,15 @@ CPU = Component("cpu", "null", (0, 1), Capability.PREEMPTIVE)
 FACTORS = st.floats(0.6, 3.0)
 
 
-def ends_s(kinds, factors, allowance=None):
-    """Launch one second of work of each task at 0 s; when each of them ends."""
+def ends_s(kinds, factors, allowance=None, *, works_s=None, respite_s=0.0):
+    """Launch work of each task at 0 s, one second if not told else; when each of them ends."""
     clock = VirtualClock()
-    interference = Interference(lambda task, other: factors.get((task, other), 1.0))
-    device = NullDevice(clock, [CPU], lambda *_: 1.0, interference=interference)
+    interference = Interference(
+        lambda task, other: factors.get((task, other), 1.0), respite_s=respite_s
+    )
+    device = NullDevice(
+        clock, [CPU], lambda task, *_: (works_s or {}).get(task, 1.0), interference=interference
+    )
     for name, kind in kinds.items():
         device.load(Task(name=name, model="zoo:x", criticality=kind), "cpu")
     device.poll()
@@ -133,3 +137,21 @@ def test_an_answer_holds_the_cores_and_is_sent_as_fast_as_ever():
     clock.advance_to(device.next_event_s())
     [end] = device.poll()
     assert end.busy_s == pytest.approx(0.5)  # the server's own work is not the task's
+
+
+def test_who_is_kept_from_the_cores_has_a_part_of_each_second():
+    kinds = {"bulk": Criticality.BEST_EFFORT, "det": Criticality.CRITICAL}
+    works_s = {"bulk": 0.07, "det": 3.0}
+    ended = ends_s(kinds, {}, works_s=works_s, respite_s=0.05)
+    # From 0.95 s to 1, and then only as long as there is something left to do.
+    assert ended == {"bulk": pytest.approx(1.97), "det": pytest.approx(3.07)}
+    assert ends_s(kinds, {}, works_s=works_s)["bulk"] == pytest.approx(3.07)
+
+
+@given(st.floats(0.01, 2.0), st.floats(0.01, 5.0), st.floats(0.01, 0.5))
+def test_a_respite_takes_no_more_than_its_part_and_loses_no_work(bulk_s, det_s, respite_s):
+    kinds = {"bulk": Criticality.BEST_EFFORT, "det": Criticality.CRITICAL}
+    works_s = {"bulk": bulk_s, "det": det_s}
+    ended = ends_s(kinds, {}, works_s=works_s, respite_s=respite_s)
+    assert max(ended.values()) == pytest.approx(bulk_s + det_s)
+    assert ended["det"] <= det_s + respite_s * (det_s / (1.0 - respite_s) + 1.0) + 1e-9

@@ -33,6 +33,9 @@ class Interference(NamedTuple):
     """A best-effort task goes in; what it loses when critical work takes its cores comes out."""
     answer_s: Callable[[str], float] | None = None
     """A task goes in; how long the server's sending of one answer holds the cores comes out."""
+    respite_s: float = 0.0
+    """Of a second in which critical work keeps best-effort work from all cores, what the operating
+    system gives best-effort work nonetheless."""
 
 
 ALONE = Interference()
@@ -41,6 +44,9 @@ _DONE_S = 1e-12
 """Work left that is only rounding."""
 
 _NO_TENSORS: Tensors = {}
+
+_PERIOD_S = 1.0
+"""In which who is kept from the cores has them for a respite."""
 
 _LEAST_STRETCH = 0.25
 """However well two launches fill each other's gaps, they do not run for nothing."""
@@ -167,6 +173,31 @@ class _Occupant:
     """Relative to its own width."""
 
 
+class _Respite:
+    """Linux lets no real-time work starve the rest: it gives that a part of each second.
+
+    Its server for the other classes is a deferred one: who has been kept from a core for the rest
+    of a second has it then, and is done with it early if there is nothing left to do.
+    """
+
+    def __init__(self, lasts_s: float) -> None:
+        self._lasts_s = lasts_s
+        self._on = False
+        self.next_s: float | None = None
+        """When it begins or ends, if everything stays as it is."""
+
+    def at(self, now_s: float, *, kept: bool) -> bool:
+        """Whether best-effort work has the cores although critical work wants them all."""
+        if not kept:
+            self._on, self.next_s = False, None
+        elif self.next_s is None:
+            self.next_s = now_s + _PERIOD_S - self._lasts_s
+        elif now_s >= self.next_s:
+            self._on = not self._on
+            self.next_s = now_s + (self._lasts_s if self._on else _PERIOD_S - self._lasts_s)
+        return self._on
+
+
 class _Site:
     """A component with what occupies it now."""
 
@@ -184,6 +215,7 @@ class _Site:
         self._last_s = 0.0
         """... and when."""
         self._slowdown, self._interruption_s = interference.slowdown, interference.interruption_s
+        self._respite = _Respite(interference.respite_s) if interference.respite_s else None
         self.next_s: float | None = None
         """When the first of the occupants will be done ..."""
         self.shared = True
@@ -244,6 +276,8 @@ class _Site:
             for one in self._occupants:  # alone, and nothing holds it back
                 one.speed = 1.0
                 self.next_s = self._since_s + max(0.0, one.left_s)
+            if self._respite is not None:
+                self._respite.at(self._since_s, kept=False)
             return
         free, wanted = float(self.width), 0
         self._occupants.sort(key=_rank)
@@ -254,7 +288,7 @@ class _Site:
             else:
                 wanted += one.width
         if self.ranks:
-            free = min(free, self._allowance.width) * self._allowance.duty
+            free = self._for_best_effort(free, wanted)
         for one in self._occupants:
             if one.rank >= 0:
                 one.speed = min(1.0, free / wanted)
@@ -264,6 +298,17 @@ class _Site:
                 end_s = self._since_s + max(0.0, one.left_s) / one.speed
                 if self.next_s is None or end_s < self.next_s:
                     self.next_s = end_s
+
+    def _for_best_effort(self, free: float, wanted: int) -> float:
+        """Cores that best-effort work has now: those that critical work leaves, or a respite."""
+        if self._respite is not None:
+            if self._respite.at(self._since_s, kept=wanted > 0 and free <= 0.0):
+                free = float(self.width)
+                for one in self._occupants:
+                    if one.rank < 0:
+                        one.speed = 0.0
+            self.next_s = self._respite.next_s
+        return min(free, self._allowance.width) * self._allowance.duty
 
     def _stretch(self, one: _Occupant, slowdown: Callable[[str, str], float]) -> float:
         """Caches and memory bandwidth: each other launch in flight adds what it costs.

@@ -86,7 +86,7 @@ def scene_of(workload: Workload, profile: Profile, mix: Mix, rng: np.random.Gene
         components_of(workload, profile),
         policy_by_name(workload.policy),
         drawn(laws, workload.tasks, rng),
-        interference_of(mix, workload.policy),
+        interference_of(mix, workload.policy, profile.respite_s),
     )
 
 
@@ -180,7 +180,7 @@ def _law(one: Tenancy) -> ServiceLaw:
     )
 
 
-def interference_of(mix: Mix, policy: str) -> Interference:
+def interference_of(mix: Mix, policy: str, respite_s: float = 0.0) -> Interference:
     """What the mix's tasks do to each other, as `device/null` asks for it."""
     critical = {one.task.name: one.task.critical for one in mix.calm}
     factors = {
@@ -202,6 +202,7 @@ def interference_of(mix: Mix, policy: str) -> Interference:
         waking if any(one != 1.0 for one in (*itself.values(), *another.values())) else None,
         lost_s.__getitem__ if any(lost_s.values()) else None,
         answer_s.__getitem__ if any(answer_s.values()) else None,
+        respite_s,
     )
 
 

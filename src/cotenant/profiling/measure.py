@@ -16,7 +16,7 @@ from cotenant.core.clock import MonotonicClock
 from cotenant.core.errors import ModelError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
-from cotenant.device.cpu.scheduling import Rung, best_rung
+from cotenant.device.cpu.scheduling import Rung, best_rung, throttled_s
 from cotenant.profiling.cooling import BRIEF_S
 from cotenant.profiling.file import origin
 from cotenant.profiling.inputs import batches, draw_inputs
@@ -108,6 +108,7 @@ async def measure(
         alone=alone_of(settings, rng),
         beside=beside_of(settings),
         cooling_s=cooling_of(settings) or COOLING_S,
+        respite_s=throttled_s() if best_rung() is Rung.FIFO_IDLE else 0.0,
     )
 
 

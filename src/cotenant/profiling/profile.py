@@ -176,6 +176,9 @@ class Profile(Noun):
     beside: tuple[Beside, ...] = ()
     cooling_s: float = Field(COOLING_S, gt=0, allow_inf_nan=False)
     """How fast what ran last is forgotten."""
+    respite_s: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
+    """Of a second in which critical work fills a core, what the operating system keeps for the
+    rest; if an older profile does not say it, what Linux has by default."""
 
     def service_of(self, subject: Subject, task: Task) -> tuple[Alone, ...]:
         """What is known of a task alone, by rising batch size, from 1.
