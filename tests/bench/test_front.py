@@ -31,6 +31,7 @@ def test_front_and_service_are_told_apart_request_by_request():
     assert found.warm_front_s == pytest.approx(0.001)
     assert found.front_busy_s == pytest.approx(0.0005)
     assert found.service.mean_s == pytest.approx(0.011)  # the warm-up of each pass is left out
+    assert found.service.n == 20  # those in turns say how services vary
     assert found.warm == pytest.approx(8 / 11)
     assert found.in_turns == pytest.approx(9 / 11)
 

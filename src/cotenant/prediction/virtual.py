@@ -180,7 +180,7 @@ def _law(one: Tenancy) -> ServiceLaw:
     )
 
 
-def interference_of(mix: Mix, policy: str, respite_s: float = 0.0) -> Interference:
+def interference_of(mix: Mix, policy: str, respite_s: float) -> Interference:
     """What the mix's tasks do to each other, as `device/null` asks for it."""
     critical = {one.task.name: one.task.critical for one in mix.calm}
     factors = {

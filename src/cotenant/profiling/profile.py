@@ -176,7 +176,7 @@ class Profile(Noun):
     beside: tuple[Beside, ...] = ()
     cooling_s: float = Field(COOLING_S, gt=0, allow_inf_nan=False)
     """How fast what ran last is forgotten."""
-    respite_s: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
+    respite_s: float = Field(0.05, ge=0, lt=1, allow_inf_nan=False)
     """Of a second in which critical work fills a core, what the operating system keeps for the
     rest; if an older profile does not say it, what Linux has by default."""
 

@@ -2,21 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cotenant.device.bundle import read_bundle
 from cotenant.device.elastic.ready import make_ready
 from cotenant.device.elastic.resident import Resident
+from cotenant.device.opencl.driver import devices, name_of, open_place
 from cotenant.device.sharing import Form
 from tests.device.elastic.programs import bundled, spin_program
 
 
-def test_shards_of_any_size_find_their_code_on_the_disk(place: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("place")  # what the compiler keeps lies in a folder of the tests' own
+def test_shards_of_any_size_find_their_code_on_the_disk(tmp_path: Path) -> None:
     """PoCL holds 128 kernels; what it lets go of comes from the disk, or is compiled anew."""
-    if "Portable Computing Language" not in place.name:
-        pytest.skip("what other drivers keep on the disk is not known here")
+    names = [name_of(device) for device in devices()]
+    [number] = [at for at, name in enumerate(names) if "Portable Computing Language" in name]
+    place = open_place(number)
     kept = Path(os.environ["POCL_CACHE_DIR"])
     folders = set(kept.rglob("spin_static"))
     program = spin_program(steps=1, tiles=1 << 15, spins=1)  # of 2^17 threads: no small grid
