@@ -38,6 +38,17 @@ def test_best_effort_work_feels_critical_work_as_preemptive_resume():
     assert mean_s(stays["low"]) == pytest.approx(0.03 / 0.8 + residual_s / (0.8 * 0.5), rel=0.05)
 
 
+def test_what_linux_keeps_for_the_rest_is_taken_from_critical_work():
+    tasks = [task("high", "m", 20.0, criticality="critical"), task("low", "n", 1.0)]
+    none, some = (
+        on_clock(tasks, made_up({"m": 0.045, "n": 0.03}, respite_s=respite_s))
+        for respite_s in (0.0, 0.05)
+    )
+    assert mean_s(none["high"]) == pytest.approx(0.045 + 0.045 * 0.9 / (2 * 0.1), rel=0.1)
+    assert mean_s(some["high"]) > 1.01 * mean_s(none["high"])
+    assert mean_s(some["low"]) < 0.8 * mean_s(none["low"])
+
+
 def test_critical_work_slows_by_what_its_neighbour_costs():
     # The neighbour never stops, so every request meets it; the guard's bound is not reached.
     tasks = [task("det", "m", 5.0, "periodic", criticality="critical"), task("bulk", "n", None)]
