@@ -100,7 +100,8 @@ def throttled_s(settings: Path = Path("/proc/sys/kernel")) -> float:
         period_us = int((settings / "sched_rt_period_us").read_text())
     except (OSError, ValueError):
         return 0.0
-    return max(0.0, (period_us - runtime_us) / period_us) if runtime_us >= 0 < period_us else 0.0
+    limited = runtime_us >= 0 and period_us > 0
+    return max(0.0, (period_us - runtime_us) / period_us) if limited else 0.0
 
 
 def best_rung() -> Rung:
