@@ -12,6 +12,9 @@ the mix is asked, predicted and measured anew after all others; in the last roun
 that are most alike count. Windows that do not count are written down as unsteady, with their
 figures.
 
+Each server keeps its own records, in `served-MIX-POLICY.jsonl`, as it does when its front is
+measured: they cost a little, and tell where the time of a request went when a forecast is wrong.
+
 A mix that fails (a server that does not start, a generator that dies) is written down as a
 failure, and the rest goes on.
 """
@@ -161,9 +164,11 @@ class PredictionRun:
         servers: dict[tuple[str, str], Server],
         stack: contextlib.ExitStack,
     ) -> None:
+        served = self._folder / f"served-{workload.name}-{workload.policy}.jsonl"
+        program = (*self._program, "--records", str(served))
         with contextlib.ExitStack() as started:
             server = started.enter_context(
-                Server(workload, workload.policy, self._folder, self._program)
+                Server(workload, workload.policy, self._folder, program)
             )
             server.wait_ready()
             servers[workload.name, workload.policy] = server
