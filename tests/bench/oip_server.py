@@ -147,7 +147,10 @@ async def run() -> None:
     parser.add_argument("--http-port", type=int)
     parser.add_argument("--grpc-port", type=int)
     parser.add_argument("--metrics-port", type=int)
+    parser.add_argument("--records", type=Path)
     options = parser.parse_args()
+    if options.records:
+        options.records.touch()
     fake = Fake(options, tasks_of(options.workload))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

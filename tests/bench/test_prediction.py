@@ -204,6 +204,8 @@ def test_two_mixes_take_turns_and_draw_arrivals_of_their_own(tmp_path):
         for phase in records.phases
     }
     assert len(firsts) == 4
+    kept = {one.name for one in tmp_path.glob("served-*.jsonl")}
+    assert kept == {"served-one-cotenant.jsonl", "served-two-cotenant.jsonl"}
 
 
 def seen(one, phase):

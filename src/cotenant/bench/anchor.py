@@ -201,6 +201,7 @@ def _at_speed(one: Alone, speed: Speed) -> Alone:
             "front_s": None if one.front_s is None else one.front_s * speed.calm,
             "warm_front_s": None if one.warm_front_s is None else one.warm_front_s * speed.warm,
             "front_busy_s": None if one.front_busy_s is None else one.front_busy_s * speed.warm,
+            "reading_s": None if one.reading_s is None else one.reading_s * speed.warm,
             "warm": one.after_itself * speed.warm / speed.calm,
             "in_turns": one.after_another * speed.in_turns / speed.calm,
         }

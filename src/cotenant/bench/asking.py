@@ -1,19 +1,24 @@
 """A server and tasks go in; how long each takes to answer a client who asks nothing else comes out.
 
 One client, one request at a time: with pauses so long that the machine falls asleep, back to back,
-or all tasks in turns, so that each finds the caches that another one has left.
+or all tasks in turns, so that each finds the caches that another one has left. Or many clients of
+one task, who do not wait for each other.
 """
 
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
-from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
+import numpy as np
+
+from cotenant.bench.load import LoadGenerator, LoadPlan, Seen, TaskLoad
 from cotenant.bench.servers import HOST, Server
 from cotenant.core.record import Outcome
 
 _GAP_S = 0.05
 _DRAIN_S = 30.0
+_LOAD = 0.6
+"""Of clients who do not wait: many services have arrivals meanwhile, and few queues are long."""
 
 
 class Rhythm(Enum):
@@ -24,6 +29,8 @@ class Rhythm(Enum):
     BACK_TO_BACK = auto()
     IN_TURNS = auto()
     """Back to back, but each time the next task."""
+    OPEN = auto()
+    """Whether or not earlier ones have been answered, at random."""
 
 
 class Asker(NamedTuple):
@@ -50,12 +57,22 @@ class Asker(NamedTuple):
         plan = self._plan(rounds * sum(expected_s.values()), *loads)
         return self._latencies_s(plan._replace(in_turns=True))
 
+    def openly(self, task: str, expected_s: float, requests: int) -> list[Seen]:
+        """So many requests of Poisson arrivals, in the order of their ends."""
+        rng = np.random.default_rng(self.seed)
+        offsets_s = tuple(np.cumsum(rng.exponential(expected_s / _LOAD, requests)).tolist())
+        plan = self._plan(offsets_s[-1] + expected_s, TaskLoad(task, offsets_s))
+        return [one for one in self._seen(plan) if one.outcome is Outcome.OK]
+
     def _plan(self, seconds_s: float, *loads: TaskLoad) -> LoadPlan:
         return LoadPlan(HOST, self.server.port, self.seed, 0.0, seconds_s, _DRAIN_S, loads)
 
     def _latencies_s(self, plan: LoadPlan) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {load.task: [] for load in plan.loads}
-        for one in self.generator.drive(plan).seen:
+        for one in self._seen(plan):
             if one.outcome is Outcome.OK:
                 found[one.task].append(one.end_s - one.scheduled_s)
         return found
+
+    def _seen(self, plan: LoadPlan) -> tuple[Seen, ...]:
+        return self.generator.drive(plan).seen

@@ -6,6 +6,10 @@ pace, back to back, and in turns with the others; what its client waits beyond t
 server recorded is the front. Calm and quick differ because cores that rest fall asleep, own turns
 and others' because caches are lost. What the front takes from other tasks is less than that wait:
 the processor time of the server's own process, without its lanes.
+
+Last, clients who do not wait for each other: what a service loses to a request that is read
+meanwhile is the slope of its time over the number of such requests, and how late the generator
+is for requests that are due belongs to every latency, too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from cotenant.bench.asking import Asker, Rhythm
-from cotenant.bench.load import LoadGenerator
+from cotenant.bench.load import LoadGenerator, Seen
 from cotenant.bench.servers import SERVE, Server
 from cotenant.core.clock import processor_time_s
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
-from cotenant.profiling.estimate import median_of_means, pooled, without_stalls
+from cotenant.profiling.estimate import STALL, median_of_means, pooled, without_stalls
 from cotenant.profiling.profile import Profile, ServiceTime, Subject, service_time
 
 PASSES = 3
@@ -36,12 +41,22 @@ _FRONT_S = 0.001
 
 
 class Pace(NamedTuple):
-    """One client's requests, one after the other, in the order of sending."""
+    """Requests in the order of sending."""
 
     rhythm: Rhythm
     latencies_s: Sequence[float]
-    busy_s: float
+    busy_s: float = 0.0
     """Processor time of the server's own process meanwhile; 0 where others were asked, too."""
+    late_s: Sequence[float] = ()
+    """How long after they were due requests were sent, of clients who do not wait."""
+
+
+class Served(NamedTuple):
+    """One request as the server recorded it."""
+
+    arrival_s: float
+    start_s: float
+    end_s: float
 
 
 class Alone(NamedTuple):
@@ -51,8 +66,12 @@ class Alone(NamedTuple):
     service: ServiceTime
     warm_front_s: float
     """At the front, back to back."""
+    late_s: float
+    """What its client is late where requests are due at times of their own."""
     front_busy_s: float
     """Processor time of the front for one request."""
+    reading_s: float
+    """What a service loses to one that is read meanwhile."""
     warm: float
     """Mean service back to back over that with pauses."""
     in_turns: float
@@ -64,7 +83,8 @@ def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
     known = {
         one.subject
         for one in profile.alone
-        if None not in (one.front_s, one.warm_front_s, one.front_busy_s, one.in_turns)
+        if None
+        not in (one.front_s, one.warm_front_s, one.front_busy_s, one.reading_s, one.in_turns)
     }
     return known.issuperset(subjects)
 
@@ -96,19 +116,19 @@ def with_front(
         if known.subject == subject and known.batch == 1
     }
     paces: dict[str, list[Pace]] = {task: [] for task in expected_s}
-    with Server(workload, workload.policy, folder, (*program, "--records", str(records))) as server:
+    with Server(workload, workload.policy, folder, program, records) as server:
         server.wait_ready()
         asker = Asker(server, generator, seed)
         for _ in range(PASSES):
             for task, each_s in expected_s.items():
                 asking(task)
-                paces[task] += _alone_at_both(asker, task, each_s)
+                paces[task] += _alone_at_each(asker, task, each_s)
             asking("all in turns")
             for task, latencies_s in asker.in_turns(expected_s, REQUESTS + _WARM_UP).items():
-                paces[task].append(Pace(Rhythm.IN_TURNS, latencies_s, 0.0))
-    services_s = _services_s(records)
+                paces[task].append(Pace(Rhythm.IN_TURNS, latencies_s))
+    served = _served(records)
     found = {
-        subject: _alone(task, paces[task], services_s.get(task, []))
+        subject: _alone(task, paces[task], served.get(task, []))
         for task, subject in zip(expected_s, subjects, strict=True)
     }
     return profile.model_copy(
@@ -118,7 +138,9 @@ def with_front(
                     update={
                         "front_s": found[one.subject].front_s,
                         "warm_front_s": found[one.subject].warm_front_s,
+                        "late_s": found[one.subject].late_s,
                         "front_busy_s": found[one.subject].front_busy_s,
+                        "reading_s": found[one.subject].reading_s,
                         "warm": found[one.subject].warm,
                         "in_turns": found[one.subject].in_turns,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
@@ -132,40 +154,49 @@ def with_front(
     )
 
 
-def _alone_at_both(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]:
-    """With pauses, and back to back."""
+def _alone_at_each(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]:
+    """With pauses, back to back, and without waiting."""
     for rhythm in (Rhythm.CALM, Rhythm.BACK_TO_BACK):
         before_s = processor_time_s(asker.server.pid)
         latencies_s = asker.alone(task, expected_s, REQUESTS + _WARM_UP, calm=rhythm is Rhythm.CALM)
         yield Pace(rhythm, latencies_s, processor_time_s(asker.server.pid) - before_s)
+    seen = asker.openly(task, expected_s, REQUESTS + _WARM_UP)
+    yield _open_pace(seen)
 
 
-def _services_s(records: Path) -> dict[str, list[float]]:
-    """Service times by task from the server's own records, in the order of their ends."""
-    found: dict[str, list[float]] = {}
+def _open_pace(seen: Sequence[Seen]) -> Pace:
+    latencies_s = [one.end_s - one.scheduled_s for one in seen]
+    late_s = [one.sent_s - one.scheduled_s for one in seen if one.sent_s is not None]
+    return Pace(Rhythm.OPEN, latencies_s, late_s=late_s)
+
+
+def _served(records: Path) -> dict[str, list[Served]]:
+    """By task from the server's own records, in the order of their ends."""
+    found: dict[str, list[Served]] = {}
     for line in records.read_bytes().splitlines():
         fields = orjson.loads(line)
         if fields["outcome"] == Outcome.OK:
-            found.setdefault(fields["task"], []).append(fields["end_s"] - fields["start_s"])
+            served = Served(*(fields[name] for name in Served._fields))
+            found.setdefault(fields["task"], []).append(served)
     return found
 
 
-def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alone:
+def _alone(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Alone:
     sizes = [len(one.latencies_s) for one in paces]
     seen = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
-    if sum(sizes) != len(services_s) or not all(
+    if sum(sizes) != len(served) or not all(
         any(len(one.latencies_s) > _WARM_UP for one in same) for same in seen.values()
     ):
         raise ExecutionError(
             f"task {task!r} was asked alone and answered {sum(sizes)} times, and the server "
-            f"recorded {len(services_s)}; read its log beside the records, and run the bench again"
+            f"recorded {len(served)}; read its log beside the records, and run the bench again"
         )
-    own_s = np.split(np.asarray(services_s, dtype=np.float64), np.cumsum(sizes)[:-1])
+    own = np.split(np.array(served, dtype=np.float64), np.cumsum(sizes)[:-1])
     fronts_s, means_s, passes_s = {}, {}, {}
-    for rhythm in Rhythm:
+    for rhythm in (Rhythm.CALM, Rhythm.BACK_TO_BACK, Rhythm.IN_TURNS):
         kept = [
-            (np.asarray(pace.latencies_s)[_WARM_UP:], service_s[_WARM_UP:])
-            for pace, service_s in zip(paces, own_s, strict=True)
+            (np.asarray(pace.latencies_s)[_WARM_UP:], (one[:, 2] - one[:, 1])[_WARM_UP:])
+            for pace, one in zip(paces, own, strict=True)
             if pace.rhythm is rhythm and len(pace.latencies_s) > _WARM_UP
         ]
         passes_s[rhythm] = [without_stalls(service_s) for _, service_s in kept]
@@ -178,12 +209,31 @@ def _alone(task: str, paces: Sequence[Pace], services_s: Sequence[float]) -> Alo
     # vary as those of a deployment do.
     spread = pooled(passes_s[Rhythm.IN_TURNS]) / means_s[Rhythm.IN_TURNS]
     calm, quick = Rhythm.CALM, Rhythm.BACK_TO_BACK
+    late_s = np.concatenate([one.late_s for one in seen[Rhythm.OPEN]])
+    unhurried = [one for pace, one in zip(paces, own, strict=True) if pace.rhythm is Rhythm.OPEN]
     return Alone(
         front_s=fronts_s[calm],
         service=service_time(means_s[calm] * spread),
         warm_front_s=min(fronts_s[calm], fronts_s[quick]),
+        late_s=float(without_stalls(late_s).mean()),
         # Between requests that come one by one it also looks around.
         front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[quick]),
+        reading_s=_reading_s(unhurried),
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
     )
+
+
+def _reading_s(passes: Sequence[npt.NDArray[np.float64]]) -> float:
+    """The slope of service times over arrivals meanwhile, around each pass's own means."""
+    all_services_s, all_read = [], []
+    for arrivals_s, starts_s, ends_s in (one.T for one in passes):
+        times_s = ends_s - starts_s
+        kept = times_s < STALL * np.median(times_s)
+        came_s = np.sort(arrivals_s)
+        read = np.searchsorted(came_s, ends_s) - np.searchsorted(came_s, starts_s, side="right")
+        all_services_s.append(times_s[kept] - times_s[kept].mean())
+        all_read.append(read[kept] - read[kept].mean())
+    services_s, read = np.concatenate(all_services_s), np.concatenate(all_read)
+    spread = float(read @ read)
+    return max(0.0, float(read @ services_s) / spread) if spread > 0.0 else 0.0

@@ -165,10 +165,9 @@ class PredictionRun:
         stack: contextlib.ExitStack,
     ) -> None:
         served = self._folder / f"served-{workload.name}-{workload.policy}.jsonl"
-        program = (*self._program, "--records", str(served))
         with contextlib.ExitStack() as started:
             server = started.enter_context(
-                Server(workload, workload.policy, self._folder, program)
+                Server(workload, workload.policy, self._folder, self._program, served)
             )
             server.wait_ready()
             servers[workload.name, workload.policy] = server

@@ -71,8 +71,14 @@ class Server:
     """One server under one policy."""
 
     def __init__(
-        self, workload: Workload, policy: str, folder: Path, program: Sequence[str] = SERVE
+        self,
+        workload: Workload,
+        policy: str,
+        folder: Path,
+        program: Sequence[str] = SERVE,
+        records: Path | None = None,
     ) -> None:
+        """`records`: where the server appends a line for each request, if anywhere."""
         self.policy = policy
         self.port, self.grpc_port, metrics_port = free_ports(3)
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +94,7 @@ class Server:
                     *("--http-port", str(self.port)),
                     *("--grpc-port", str(self.grpc_port)),
                     *("--metrics-port", str(metrics_port)),
+                    *(() if records is None else ("--records", str(records))),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
