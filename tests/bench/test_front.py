@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 
 from cotenant.bench.asking import Rhythm
-from cotenant.bench.front import Pace, Served, _alone
+from cotenant.bench.front import Pace, Served, _alone, _late_s
 from cotenant.core.errors import ExecutionError
 
-WARM_UP_S = [0.5] * 4
+WARM_UP_S = [0.5] * 3
 CALM, QUICK, TURNS, OPEN = Rhythm
-LATE_S = 0.0003
 
 
 def pace(rhythm, services_s, front_s=0.002):
-    late_s = [LATE_S] * len(services_s) if rhythm is OPEN else ()
-    latencies_s = [one + front_s for one in services_s]
-    return Pace(rhythm, latencies_s, 0.0005 * len(services_s), late_s)
+    return Pace(rhythm, [one + front_s for one in services_s], 0.0005 * len(services_s))
 
 
 def served(*blocks_s):
@@ -43,9 +40,7 @@ def test_front_and_service_are_told_apart_request_by_request():
     found = _alone("a", paces, served(*blocks_s))
     assert found.front_s == pytest.approx(0.002)
     assert found.warm_front_s == pytest.approx(0.001)
-    assert found.late_s == pytest.approx(LATE_S)
     assert found.front_busy_s == pytest.approx(0.0005)
-    assert found.reading_s == 0.0
     assert found.service.mean_s == pytest.approx(0.011)  # the warm-up of each pass is left out
     assert found.service.n == 20  # those in turns say how services vary
     assert found.warm == pytest.approx(8 / 11)
@@ -73,35 +68,29 @@ def test_services_vary_as_they_do_in_turns():
     assert service.quantiles_s[-1] == pytest.approx(0.012)
 
 
-def asked_openly(rng, alone_s, reading_s):
-    """A queue whose services are longer by a certain time for each request that comes meanwhile."""
-    arrivals_s = np.cumsum(rng.exponential(2.0 * alone_s, 40))
-    free_s = 0.0
-    for arrival_s in arrivals_s:
-        start_s, read = max(arrival_s, free_s), 0
-        while True:
-            free_s = start_s + alone_s + read * reading_s
-            came = int(np.sum((start_s < arrivals_s) & (arrivals_s <= free_s)))
-            if came == read:
-                break
-            read = came
-        yield Served(float(arrival_s), float(start_s), float(free_s))
+def test_what_clients_who_do_not_wait_see_beyond_it_is_the_mean_over_all_tasks():
+    warm_s = WARM_UP_S + [0.010] * 20
+    paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, QUICK, TURNS)]
+    late = [pace(OPEN, warm_s, front_s) for front_s in (0.0013, 0.0015, 0.002)]
+    late[0].latencies_s[-1] += 0.008  # one of twenty that was heard of late
+    found = _alone("a", [*paces, *late], served(*[warm_s] * 6))
+    assert [one.mean() for one in found.late_s] == pytest.approx([0.0007, 0.0005, 0.001])
+    other = tuple(one + 0.0004 for one in found.late_s)
+    assert _late_s([found.late_s, other]) == pytest.approx(0.0009)
 
 
-def test_reading_is_told_from_how_fast_the_machine_was_in_a_pass():
-    alone_s = WARM_UP_S + [0.010] * 20
-    rng = np.random.default_rng(5)
-    passes = [list(asked_openly(rng, slower_s, 0.0015)) for slower_s in (0.010, 0.013)]
-    paces = [
-        *(pace(rhythm, alone_s) for rhythm in (CALM, QUICK, TURNS)),
-        *(pace(OPEN, [one.end_s - one.start_s for one in each]) for each in passes),
-    ]
-    found = _alone("a", paces, [*served(*[alone_s] * 3), *passes[0], *passes[1]])
-    assert found.reading_s == pytest.approx(0.0015)
+def test_time_in_the_queue_is_no_front():
+    warm_s = WARM_UP_S + [0.010] * 20
+    paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, QUICK, TURNS)]
+    rows = served(*[warm_s] * 4)
+    rows[-1] = rows[-1]._replace(arrival_s=rows[-1].arrival_s - 0.03)
+    queued = pace(OPEN, warm_s, 0.001)
+    queued.latencies_s[-1] += 0.03
+    assert _late_s([_alone("a", [*paces, queued], rows).late_s]) == pytest.approx(0.0)
 
 
 def test_answers_and_records_that_differ_are_an_error():
-    five = [Pace(rhythm, [0.1] * 5, 0.0, [0.0] * 5) for rhythm in Rhythm]
+    five = [Pace(rhythm, [0.1] * 5) for rhythm in Rhythm]
     with pytest.raises(ExecutionError, match="answered 20 times, and the server recorded 4"):
         _alone("a", five, served([0.1] * 4))
     five[2] = five[2]._replace(latencies_s=[])

@@ -10,7 +10,6 @@ from cotenant.prediction.capacity import capacity
 from cotenant.prediction.change import with_field, with_rates, with_tasks, without
 from cotenant.prediction.predict import predict
 from cotenant.prediction.station import Stay
-from cotenant.prediction.tenancy import mix_of
 from cotenant.prediction.virtual import VirtualClock
 from cotenant.queueing import inversion, mg1
 from cotenant.queueing.service import deterministic
@@ -301,8 +300,8 @@ def test_company_keeps_the_front_of_a_seldom_asked_task_awake():
     assert beside.mean_s == pytest.approx(0.0114 + 0.0006 * asleep, rel=0.005)
 
 
-def with_front(profile, front_s, busy_s, reading_s=None):
-    update = {"front_s": front_s, "front_busy_s": busy_s, "reading_s": reading_s}
+def with_front(profile, front_s, busy_s):
+    update = {"front_s": front_s, "front_busy_s": busy_s}
     return made_up({}, alone=[one.model_copy(update=update) for one in profile.alone])
 
 
@@ -325,30 +324,6 @@ def test_periodic_requests_of_its_own_never_come_during_a_service():
     profile = with_front(made_up({"m": 0.01}), 0.003, 0.002)
     [one] = predicted([task("a", "m", 50.0, "periodic")], profile).tasks
     assert one.mean_s == pytest.approx(0.013)
-
-
-def held_s(tasks, profile):
-    mix = mix_of(Workload(policy="cotenant", tasks=tasks), profile, subject_of, overlapping=False)
-    return [one.service.mean_s for one in mix.calm]
-
-
-@pytest.mark.parametrize(("measured_s", "reading_s"), [(None, 0.001), (0.0, 0.001), (0.004, 0.004)])
-def test_a_service_loses_to_reading_what_was_measured_but_no_less_than_it_takes(
-    measured_s, reading_s
-):
-    profile = with_front(made_up({"m": 0.01}), 0.003, 0.002, measured_s)
-    [one_s] = held_s([task("a", "m", 30.0)], profile)
-    assert one_s == pytest.approx(0.01 / (1 - 30.0 * reading_s) + 0.001)
-
-
-def test_requests_that_are_read_more_quickly_cost_a_service_less():
-    of_m, of_n = with_front(made_up({"m": 0.01, "n": 0.03}), 0.003, 0.002, 0.004).alone
-    of_n = of_n.model_copy(update={"front_busy_s": 0.001})
-    one_s, other_s = held_s(
-        [task("a", "m", 10.0), task("b", "n", 10.0)], made_up({}, alone=[of_m, of_n])
-    )
-    assert one_s == pytest.approx(0.01 / (1 - 10.0 * (0.004 + 0.0035)) + 0.001)
-    assert other_s == pytest.approx(0.03 / (1 - 10.0 * (0.004 + 0.0045)) + 0.0005)
 
 
 def test_the_front_of_critical_work_takes_from_best_effort_work():

@@ -27,7 +27,7 @@ _LUCK = 3.0
 class Limits(NamedTuple):
     """What is taken for the same machine."""
 
-    steady: float = 0.1
+    steady: float = 0.15
     """How far the machine's speed may change from the forecast to a window's end, as a fraction."""
     alike: float = 0.08
     """How far the service times in two windows may differ, as a fraction."""

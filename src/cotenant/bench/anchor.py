@@ -2,9 +2,11 @@
 
 A shared machine is not always as fast as it was when it was profiled: it was slow while one model
 was measured, and fast during another. So each task of a mix is asked alone just before the mix is
-predicted, and the forecast takes what all looks so far say of its model and of the machine. Asked
-again after each window, tasks tell whether the machine was the one that
-the forecast is for. Nothing here looks at the latencies of a mix.
+predicted, and the forecast takes what all looks so far say of its model, on the machine as it
+usually is. What one look says of the machine itself is noise (5 % over two seconds, of which
+nothing is left after 15 s), unless it is more than that. Asked again after each window, tasks tell
+whether the machine was a wholly other one than the forecast is for. Nothing here looks at the
+latencies of a mix.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,10 +31,14 @@ _CALM, _QUICK = 8, 16
 _QUICK_S = 0.5
 """How long to ask each without pauses, at least."""
 _WARM_UP = 3
-_LASTING = 0.75
-"""Of what sets the machine of a look apart from that of the others, what lasts for some minutes."""
 _DOUBT = 0.5
-"""Looks without a finding that a model starts with."""
+"""Looks without a finding that a model starts with ..."""
+_TRUST = 3
+"""... and the machine, of which the profile has seen more."""
+_LATELY = 12
+"""Looks that tell how fast the machine usually is."""
+_NOISE = 0.15
+"""Logarithm of a speed: three times what looks at the same machine differ by."""
 _SWEEPS = 20
 
 Paces = npt.NDArray[np.float64]
@@ -95,13 +101,11 @@ class Looks:
         )
 
     def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
-        """Each task's model at each pace, on the machine as the last look has seen it.
-
-        Part of what that look saw of the machine will have passed before the mix is measured.
-        """
+        """Each task's model at each pace, on the machine as it usually is, or wholly changed."""
         machine, models = self._told_apart()
-        usual = float(np.median(machine))
-        now = usual + _LASTING * (machine[-1] - usual)
+        lately = machine[-_LATELY:]
+        usual = len(lately) / (len(lately) + _TRUST) * float(np.median(lately))
+        now = usual if abs(machine[-1] - usual) <= _NOISE else machine[-1]
         return {
             task.name: Speed(*np.exp(now + models[subject_of(task, workload)]).tolist())
             for task in workload.tasks
@@ -201,7 +205,6 @@ def _at_speed(one: Alone, speed: Speed) -> Alone:
             "front_s": None if one.front_s is None else one.front_s * speed.calm,
             "warm_front_s": None if one.warm_front_s is None else one.warm_front_s * speed.warm,
             "front_busy_s": None if one.front_busy_s is None else one.front_busy_s * speed.warm,
-            "reading_s": None if one.reading_s is None else one.reading_s * speed.warm,
             "warm": one.after_itself * speed.warm / speed.calm,
             "in_turns": one.after_another * speed.in_turns / speed.calm,
         }

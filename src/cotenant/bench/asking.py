@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cotenant.bench.load import LoadGenerator, LoadPlan, Seen, TaskLoad
+from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
 from cotenant.bench.servers import HOST, Server
 from cotenant.core.record import Outcome
 
@@ -57,22 +57,18 @@ class Asker(NamedTuple):
         plan = self._plan(rounds * sum(expected_s.values()), *loads)
         return self._latencies_s(plan._replace(in_turns=True))
 
-    def openly(self, task: str, expected_s: float, requests: int) -> list[Seen]:
-        """So many requests of Poisson arrivals, in the order of their ends."""
+    def openly(self, task: str, expected_s: float, requests: int) -> list[float]:
+        """Latencies of so many Poisson arrivals, counted from when each was due."""
         rng = np.random.default_rng(self.seed)
         offsets_s = tuple(np.cumsum(rng.exponential(expected_s / _LOAD, requests)).tolist())
-        plan = self._plan(offsets_s[-1] + expected_s, TaskLoad(task, offsets_s))
-        return [one for one in self._seen(plan) if one.outcome is Outcome.OK]
+        return self._latencies_s(self._plan(float(offsets_s[-1]), TaskLoad(task, offsets_s)))[task]
 
     def _plan(self, seconds_s: float, *loads: TaskLoad) -> LoadPlan:
         return LoadPlan(HOST, self.server.port, self.seed, 0.0, seconds_s, _DRAIN_S, loads)
 
     def _latencies_s(self, plan: LoadPlan) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {load.task: [] for load in plan.loads}
-        for one in self._seen(plan):
+        for one in self.generator.drive(plan).seen:
             if one.outcome is Outcome.OK:
                 found[one.task].append(one.end_s - one.scheduled_s)
         return found
-
-    def _seen(self, plan: LoadPlan) -> tuple[Seen, ...]:
-        return self.generator.drive(plan).seen

@@ -7,9 +7,9 @@ server recorded is the front. Calm and quick differ because cores that rest fall
 and others' because caches are lost. What the front takes from other tasks is less than that wait:
 the processor time of the server's own process, without its lanes.
 
-Last, clients who do not wait for each other: what a service loses to a request that is read
-meanwhile is the slope of its time over the number of such requests, and how late the generator
-is for requests that are due belongs to every latency, too.
+Last, clients who do not wait for each other: they are late themselves, and now and then the host
+lets a client's core sleep on for 10 ms while the answer is there. Both belong to latencies that
+count from when a request was due. All tasks share their mean: the client does the same for each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,25 +17,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from cotenant.bench.asking import Asker, Rhythm
-from cotenant.bench.load import LoadGenerator, Seen
+from cotenant.bench.load import LoadGenerator
 from cotenant.bench.servers import SERVE, Server
 from cotenant.core.clock import processor_time_s
 from cotenant.core.errors import ExecutionError
 from cotenant.core.record import Outcome
 from cotenant.core.workload import Workload
-from cotenant.profiling.estimate import STALL, median_of_means, pooled, without_stalls
+from cotenant.profiling.estimate import Times, median_of_means, pooled, without_stalls
 from cotenant.profiling.profile import Profile, ServiceTime, Subject, service_time
 
-PASSES = 3
-"""Over all tasks: the median of three is that of none in which the machine was somebody else's."""
-REQUESTS = 34
+PASSES = 8
+"""Over all tasks. A shared machine is 5 % faster or slower for some seconds, and then another one:
+many short passes, minutes apart, are worth more than few long ones."""
+REQUESTS = 12
 """Of each task in each pass."""
 RECORDS_OF_FRONT = "front.jsonl"
-_WARM_UP = 4
+_WARM_UP = 3
 _FRONT_S = 0.001
 """About what a request needs beyond its service, so that there are enough of them."""
 
@@ -47,8 +47,6 @@ class Pace(NamedTuple):
     latencies_s: Sequence[float]
     busy_s: float = 0.0
     """Processor time of the server's own process meanwhile; 0 where others were asked, too."""
-    late_s: Sequence[float] = ()
-    """How long after they were due requests were sent, of clients who do not wait."""
 
 
 class Served(NamedTuple):
@@ -66,12 +64,10 @@ class Alone(NamedTuple):
     service: ServiceTime
     warm_front_s: float
     """At the front, back to back."""
-    late_s: float
-    """What its client is late where requests are due at times of their own."""
+    late_s: tuple[Times, ...]
+    """By pass: what each request that was due at a time of its own spent there beyond that."""
     front_busy_s: float
     """Processor time of the front for one request."""
-    reading_s: float
-    """What a service loses to one that is read meanwhile."""
     warm: float
     """Mean service back to back over that with pauses."""
     in_turns: float
@@ -83,8 +79,7 @@ def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
     known = {
         one.subject
         for one in profile.alone
-        if None
-        not in (one.front_s, one.warm_front_s, one.front_busy_s, one.reading_s, one.in_turns)
+        if None not in (one.front_s, one.warm_front_s, one.front_busy_s, one.late_s, one.in_turns)
     }
     return known.issuperset(subjects)
 
@@ -131,6 +126,7 @@ def with_front(
         subject: _alone(task, paces[task], served.get(task, []))
         for task, subject in zip(expected_s, subjects, strict=True)
     }
+    late_s = _late_s([one.late_s for one in found.values()])
     return profile.model_copy(
         update={
             "alone": tuple(
@@ -138,9 +134,8 @@ def with_front(
                     update={
                         "front_s": found[one.subject].front_s,
                         "warm_front_s": found[one.subject].warm_front_s,
-                        "late_s": found[one.subject].late_s,
+                        "late_s": late_s,
                         "front_busy_s": found[one.subject].front_busy_s,
-                        "reading_s": found[one.subject].reading_s,
                         "warm": found[one.subject].warm,
                         "in_turns": found[one.subject].in_turns,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
@@ -160,14 +155,12 @@ def _alone_at_each(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]
         before_s = processor_time_s(asker.server.pid)
         latencies_s = asker.alone(task, expected_s, REQUESTS + _WARM_UP, calm=rhythm is Rhythm.CALM)
         yield Pace(rhythm, latencies_s, processor_time_s(asker.server.pid) - before_s)
-    seen = asker.openly(task, expected_s, REQUESTS + _WARM_UP)
-    yield _open_pace(seen)
+    yield Pace(Rhythm.OPEN, asker.openly(task, expected_s, REQUESTS + _WARM_UP))
 
 
-def _open_pace(seen: Sequence[Seen]) -> Pace:
-    latencies_s = [one.end_s - one.scheduled_s for one in seen]
-    late_s = [one.sent_s - one.scheduled_s for one in seen if one.sent_s is not None]
-    return Pace(Rhythm.OPEN, latencies_s, late_s=late_s)
+def _late_s(of_tasks: Sequence[Sequence[Times]]) -> float:
+    """The mean over all tasks, of the middle one of the passes."""
+    return max(0.0, median_of_means([np.concatenate(one) for one in zip(*of_tasks, strict=True)]))
 
 
 def _served(records: Path) -> dict[str, list[Served]]:
@@ -192,48 +185,31 @@ def _alone(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Alone:
             f"recorded {len(served)}; read its log beside the records, and run the bench again"
         )
     own = np.split(np.array(served, dtype=np.float64), np.cumsum(sizes)[:-1])
-    fronts_s, means_s, passes_s = {}, {}, {}
-    for rhythm in (Rhythm.CALM, Rhythm.BACK_TO_BACK, Rhythm.IN_TURNS):
-        kept = [
-            (np.asarray(pace.latencies_s)[_WARM_UP:], (one[:, 2] - one[:, 1])[_WARM_UP:])
-            for pace, one in zip(paces, own, strict=True)
-            if pace.rhythm is rhythm and len(pace.latencies_s) > _WARM_UP
-        ]
-        passes_s[rhythm] = [without_stalls(service_s) for _, service_s in kept]
-        means_s[rhythm] = median_of_means(passes_s[rhythm])
-        # Request by request, so that what disturbed one service does not count as front.
-        fronts_s[rhythm] = max(
-            0.0, float(np.median(np.concatenate([seen_s - spent_s for seen_s, spent_s in kept])))
-        )
+    fronts_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
+    passes_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
+    for pace, rows in zip(paces, own, strict=True):
+        if len(rows) > _WARM_UP:
+            arrival_s, start_s, end_s = rows[_WARM_UP:].T
+            # Request by request, so that what disturbed one service does not count as front.
+            spent_s = end_s - (arrival_s if pace.rhythm is Rhythm.OPEN else start_s)
+            fronts_s[pace.rhythm].append(np.asarray(pace.latencies_s)[_WARM_UP:] - spent_s)
+            passes_s[pace.rhythm].append(without_stalls(end_s - start_s))
+    means_s = {rhythm: median_of_means(passes_s[rhythm]) for rhythm in Rhythm}
     # Requests one after the other meet one machine; in turns they are spread over a minute, and
     # vary as those of a deployment do.
     spread = pooled(passes_s[Rhythm.IN_TURNS]) / means_s[Rhythm.IN_TURNS]
     calm, quick = Rhythm.CALM, Rhythm.BACK_TO_BACK
-    late_s = np.concatenate([one.late_s for one in seen[Rhythm.OPEN]])
-    unhurried = [one for pace, one in zip(paces, own, strict=True) if pace.rhythm is Rhythm.OPEN]
+    front_s, warm_front_s = (
+        max(0.0, float(np.median(np.concatenate(fronts_s[rhythm])))) for rhythm in (calm, quick)
+    )
+    warm_front_s = min(front_s, warm_front_s)
     return Alone(
-        front_s=fronts_s[calm],
+        front_s=front_s,
         service=service_time(means_s[calm] * spread),
-        warm_front_s=min(fronts_s[calm], fronts_s[quick]),
-        late_s=float(without_stalls(late_s).mean()),
+        warm_front_s=warm_front_s,
+        late_s=tuple(one - warm_front_s for one in fronts_s[Rhythm.OPEN]),
         # Between requests that come one by one it also looks around.
         front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[quick]),
-        reading_s=_reading_s(unhurried),
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
     )
-
-
-def _reading_s(passes: Sequence[npt.NDArray[np.float64]]) -> float:
-    """The slope of service times over arrivals meanwhile, around each pass's own means."""
-    all_services_s, all_read = [], []
-    for arrivals_s, starts_s, ends_s in (one.T for one in passes):
-        times_s = ends_s - starts_s
-        kept = times_s < STALL * np.median(times_s)
-        came_s = np.sort(arrivals_s)
-        read = np.searchsorted(came_s, ends_s) - np.searchsorted(came_s, starts_s, side="right")
-        all_services_s.append(times_s[kept] - times_s[kept].mean())
-        all_read.append(read[kept] - read[kept].mean())
-    services_s, read = np.concatenate(all_services_s), np.concatenate(all_read)
-    spread = float(read @ read)
-    return max(0.0, float(read @ services_s) / spread) if spread > 0.0 else 0.0

@@ -45,7 +45,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5),
-    default=30.0,
+    default=40.0,
     show_default=True,
     help="Length of each of a mix's two windows.",
 )
@@ -60,7 +60,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--steady",
     type=click.FloatRange(0.0),
-    default=0.1,
+    default=0.15,
     show_default=True,
     help="How far the machine's speed may change over a window, as a fraction.",
 )

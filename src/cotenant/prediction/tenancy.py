@@ -10,9 +10,7 @@ rests which it meets on the average.
 
 The server's front runs on the same cores as its lanes, and outranks them. It reads a request when
 it comes, at the cost of whatever is served then, and sends an answer before it hands out the next
-service, at the cost of whoever waits for that. A service that is interrupted by reading finds its
-caches emptied, so it loses more than the reading takes: what was measured of it and requests of its
-own model, and as much more or less for others as reading them takes the front.
+service, at the cost of whoever waits for that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,8 +52,6 @@ class Tenancy(NamedTuple):
     """Processor time of the server's front for one request, as far as it is known."""
     answer_s: float = 0.0
     """The part of it that comes after the service."""
-    reading_s: float | None = None
-    """What a service loses to a request of its own model that is read meanwhile, if known."""
     read: float = 1.0
     """How many times longer a service takes because requests that come meanwhile are read."""
     interruption_s: float = 0.0
@@ -111,7 +107,6 @@ def mix_of(
             task, profile.service_of(subjects[task.name], task), task.component or default
         )._replace(
             front_s=profile.front_of(subjects[task.name]),
-            reading_s=profile.reading_of(subjects[task.name]),
             interruption_s=profile.interruption_of(subjects[task.name]),
         )
         for task in workload.tasks
@@ -204,25 +199,11 @@ def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
     Poisson arrivals of a task's own come as often while it is served as at any time, periodic ones
     only after that, unless it is late.
     """
+    reading = [(one.rate_rps or 0.0) * _READING * one.front_s for one in mix]
     return tuple(
-        _answered(
-            one,
-            sum(
-                (other.rate_rps or 0.0) * _read_s(one, other)
-                for other in mix
-                if other is not one or not isinstance(one.task.arrivals, Periodic)
-            ),
-        )
-        for one in mix
+        _answered(one, sum(reading) - own * isinstance(one.task.arrivals, Periodic))
+        for one, own in zip(mix, reading, strict=True)
     )
-
-
-def _read_s(one: Tenancy, other: Tenancy) -> float:
-    """What a service of the one loses to a request of the other that comes meanwhile."""
-    least_s = _READING * other.front_s
-    if one.reading_s is None:
-        return least_s
-    return max(least_s, one.reading_s + _READING * (other.front_s - one.front_s))
 
 
 def _answered(one: Tenancy, reading: float) -> Tenancy:

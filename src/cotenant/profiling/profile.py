@@ -86,13 +86,11 @@ class Alone(Noun):
     """The same as a client of the server sees it: protocol, network and all; `None` if unknown."""
     warm_front_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     """The same back to back, when no core on the way has fallen asleep."""
-    late_s: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """How long after it is due a request leaves its client; who waits for answers is never late."""
+    late_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """How much longer, on the average, a request that is due at a time of its own is at the front:
+    its client is late, or hears the answer late; `None` if unknown."""
     front_busy_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Processor time of the server's front for one request; `None` in earlier profiles."""
-    reading_s: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """What a service loses to another request of its model that is read meanwhile: the front's
-    processor time, and caches that have to be filled again; `None` if unknown."""
     warm: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Mean service time back to back over that with pauses: cores awake, caches its own."""
     in_turns: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -148,7 +146,7 @@ class Alone(Noun):
     @property
     def open_around_s(self) -> float:
         """The same of requests that are due at times of their own; nothing ever rests."""
-        return min(self.around_s, self.warm_around_s + self.late_s)
+        return self.warm_around_s + (self.late_s or 0.0)
 
 
 class Beside(Noun):
@@ -229,11 +227,6 @@ class Profile(Noun):
             if one.front_busy_s is not None and one.subject.graph_hash == subject.graph_hash
         ]
         return min(known, default=0.0)
-
-    def reading_of(self, subject: Subject) -> float | None:
-        """What a service loses to a request of its model that is read meanwhile, if known."""
-        known = self._alone_of(subject)
-        return None if known is None else known.reading_s
 
     def after_itself_of(self, subject: Subject) -> float:
         """How many times longer a service takes back to back; 1 if unknown, and never more."""
