@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from cotenant.bench.accuracy import FIGURES, summarise
+from cotenant.bench.agreement import Limits
 from cotenant.bench.bars import Bar
 from cotenant.bench.cores import core_count, who_runs_where
 from cotenant.bench.predictors import OWN, PLAIN
@@ -89,7 +90,7 @@ def markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[Bar]) 
             f"- {one['scenario']}, {one['policy']}: {one['reason']}" for one in summary["failures"]
         ]
         lines += [""]
-    return "\n".join([*lines, *_method()]) + "\n"
+    return "\n".join([*lines, *_method(Limits(**records.header.get("limits", {})))]) + "\n"
 
 
 def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
@@ -194,16 +195,16 @@ def _row(row: Mapping[str, Any]) -> str:
     )
 
 
-def _method() -> Iterator[str]:
+def _method(limits: Limits) -> Iterator[str]:
     yield "## How to read this"
     yield ""
     yield (
         "Every mix was predicted before it was measured. Just before, each of its tasks was asked "
-        "alone, and all predictors start from the profile at that speed. A mix was measured until "
-        "two windows agreed on how fast the machine was: each task alone took the same as before "
-        "the forecast, within 10 %, and service times differed by at most 8 % (geometric mean "
-        "over the tasks), latencies by at most three times as much. The forecast had no say in "
-        "it. Latency is what the client sees, from "
+        "alone, and all predictors start from the profile as such looks have corrected it. A mix "
+        "was measured until two windows agreed on how fast the machine was: each task alone took "
+        f"what the forecast takes it to, within {limits.steady:.0%}, and service times differed "
+        f"by at most {limits.alike:.0%} (geometric mean over the tasks), latencies by at most "
+        "three times as much. The forecast had no say in it. Latency is what the client sees, from "
         "the time a request was due; quantiles are those of answered requests, pooled over both "
         "windows. The error of a figure is |predicted - measured| / measured, and the mean of "
         "that over all tasks stands in the table. The two windows of a mix draw arrivals of their "

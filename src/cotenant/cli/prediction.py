@@ -191,6 +191,7 @@ def _run(
         "policies": list(policies),
         "seconds_s": windows.seconds_s,
         "warm_up_s": windows.warm_up_s,
+        "limits": windows.limits._asdict(),
         "cores": cores._asdict(),
         "mixes": list(described(mixes)),
     }
