@@ -208,8 +208,10 @@ def _alone(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Alone:
         service=service_time(means_s[calm] * spread),
         warm_front_s=warm_front_s,
         late_s=tuple(one - warm_front_s for one in fronts_s[Rhythm.OPEN]),
-        # Between requests that come one by one it also looks around.
-        front_busy_s=min(one.busy_s / len(one.latencies_s) for one in seen[quick]),
+        # Back to back: between requests that come one by one it also looks around.
+        front_busy_s=float(
+            np.median([one.busy_s / len(one.latencies_s) for one in seen[quick] if one.latencies_s])
+        ),
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
     )
