@@ -1,8 +1,8 @@
 """Mixes, policies and a profile go in; forecasts, then measurements of real servers, come out.
 
-Two mixes are up at a time, and their windows take turns: A, B, then A, B again in another
+Four mixes are up at a time, and their windows take turns: A, B, C, D, then all again in another
 order, each on a server of its own that has loaded its models once. Every task is asked alone
-first, to correct the profile (`bench/anchor.py`); all forecasts of a pair are on disk before its
+first, to correct the profile (`bench/anchor.py`); all forecasts of the four are on disk before their
 first window. The two windows of a mix draw arrivals of their own, as two days of one
 deployment would: how far they differ is what nobody can predict.
 
@@ -46,7 +46,9 @@ from cotenant.profiling.subject import subject_of as real_subject_of
 
 MOST_WINDOWS = 4
 """Of a mix in a round."""
-UP_AT_A_TIME = 2
+UP_AT_A_TIME = 4
+"""So that minutes lie between two windows of a mix: a machine that is slow for one is another by
+the next."""
 ROUNDS = 3
 """Over the mixes that no two windows have agreed on yet."""
 _LOOKS = 2
@@ -117,7 +119,7 @@ class PredictionRun:
         self._generator: LoadGenerator | None = None
 
     def run(self) -> None:
-        """Predict and measure pair after pair, and again those under which the machine changed."""
+        """Predict and measure four after four, and again those under which the machine changed."""
         left: Sequence[Workload] = [
             mix.workload.model_copy(update={"policy": policy})
             for mix in self._mixes

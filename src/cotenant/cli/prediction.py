@@ -45,7 +45,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5),
-    default=40.0,
+    default=50.0,
     show_default=True,
     help="Length of each of a mix's two windows.",
 )
