@@ -2,8 +2,8 @@
 
 Four mixes are up at a time, and their windows take turns: A, B, C, D, then all again in another
 order, each on a server of its own that has loaded its models once. Every task is asked alone
-first, to correct the profile (`bench/anchor.py`); all forecasts of the four are on disk before their
-first window. The two windows of a mix draw arrivals of their own, as two days of one
+first, to correct the profile (`bench/anchor.py`); all forecasts of the four are on disk before
+their first window. The two windows of a mix draw arrivals of their own, as two days of one
 deployment would: how far they differ is what nobody can predict.
 
 A mix is measured until two of its windows saw the same machine (`bench/agreement.py`). If four
