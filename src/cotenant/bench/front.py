@@ -159,8 +159,8 @@ def _alone_at_each(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]
 
 
 def _late_s(of_tasks: Sequence[Sequence[Times]]) -> float:
-    """The mean over all tasks, of the middle one of the passes."""
-    return max(0.0, median_of_means([np.concatenate(one) for one in zip(*of_tasks, strict=True)]))
+    """The mean over all tasks, of the middle one of the passes that all have answered in."""
+    return max(0.0, median_of_means([np.concatenate(one) for one in zip(*of_tasks, strict=False)]))
 
 
 def _served(records: Path) -> dict[str, list[Served]]:
