@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from cotenant.bench.disturbed import disturbed_rounds
 from cotenant.bench.frontier import points
 from cotenant.bench.records import Line, Pause, Records, RecordWriter, read_records
 from cotenant.bench.report import PICTURE, RECORDS, REPORT, SUMMARY
@@ -103,6 +104,7 @@ def test_the_schema_is_that_of_mixed_and_more(tmp_path: Path) -> None:
         "scenarios",
         "component",
         "skipped",
+        "left_out",
     }
     (scenario,) = summary["scenarios"]
     assert set(scenario) == {"name", "policies", "rate_scale", "tile_p99_s", "advantage"}
@@ -135,19 +137,55 @@ def test_bars_beside_miriam(tmp_path: Path) -> None:
     assert bars["worse advantage over miriam, upper end"].met
 
 
-def test_an_advantage_is_as_uncertain_as_what_it_is_made_of(tmp_path: Path) -> None:
-    def of(late_s: float) -> Any:
-        late = [fixture.seen(MIRIAM, "c", 300.5 + place, late_s) for place in range(3)]
-        folder = tmp_path / str(late_s)
-        folder.mkdir()
-        (scenario,) = summarise_suite(written(folder, [*EVERYTHING, *late]))["scenarios"]
-        return scenario["advantage"]["latency"]
+def in_round(number: int, content: list[Line]) -> list[Line]:
+    return [line._replace(round=number) for line in content]  # type: ignore[union-attr]
 
-    alike, mixed = of(0.075), of(0.3)
-    assert alike == pytest.approx({"value": 1.25, "low": 1.25, "high": 1.25})
-    # Three of thirteen are late: in some draws one is, at times none.
-    assert mixed["value"] == pytest.approx(0.3 / 0.06, rel=0.01)
-    assert mixed["low"] < 4.0 < mixed["high"]
+
+def test_advantages_are_taken_within_rounds(tmp_path: Path) -> None:
+    # Everything takes twice as long in the second round, and Miriam is unlucky in the third.
+    slower = [*lines(OWN, 0.12, 2), *lines(REFERENCE, 0.2, 1), *lines(MIRIAM, 0.15, 1)]
+    unlucky = [*lines(OWN, 0.06, 4), *lines(REFERENCE, 0.1, 1), *lines(MIRIAM, 0.3, 3)]
+    content = [*EVERYTHING, *in_round(1, slower), *in_round(2, unlucky)]
+    (scenario,) = summarise_suite(written(tmp_path, content))["scenarios"]
+    latency, throughput = (scenario["advantage"][one] for one in Advantage._fields)
+    # 1.25, 1.25 and 5; the middle of all pairwise averages of their logarithms.
+    assert latency["value"] == pytest.approx((1.25 * 2.5) ** 0.5)
+    assert (latency["low"], latency["high"]) == pytest.approx((1.25, 5.0))
+    # 5/4, 3/2 and 5/4.
+    assert (throughput["low"], throughput["high"]) == pytest.approx((1.25, 1.5))
+    assert scenario["policies"][OWN]["total_throughput_ratio"]["high"] == pytest.approx(2.5)
+
+
+def test_a_round_in_which_something_else_held_the_machine_does_not_count(tmp_path: Path) -> None:
+    slow_alone = [
+        fixture.phase("alone", 100.0, ("c",)),
+        *(fixture.seen("alone", "c", 100.0 + place, 0.11) for place in range(10)),
+    ]
+    calm = [line for line in EVERYTHING if not isinstance(line, Pause)]
+    slow = [*slow_alone, *lines(OWN, 0.9, 1), *lines(REFERENCE, 0.1, 1), *lines(MIRIAM, 0.1, 1)]
+    late = [line._replace(round=2) for line in pauses(OWN, 0.5)]  # type: ignore[union-attr]
+    content = [*EVERYTHING, *in_round(1, calm), *in_round(2, slow), *late, *in_round(3, calm)]
+    written(tmp_path, content)
+    write_suite_report(tmp_path)
+    summary = orjson.loads((tmp_path / SUMMARY).read_bytes())
+    assert summary["left_out"] == [
+        {"scenario": fixture.SCENARIO, "round": 2, "task": "c", "slower": pytest.approx(2.2)}
+    ]
+    assert summary["rounds"] == 3
+    (scenario,) = summary["scenarios"]
+    assert scenario["advantage"]["latency"]["low"] == pytest.approx(1.25)
+    assert scenario["policies"][OWN]["pause_p99_s"] < 0.01
+    text = (tmp_path / REPORT).read_text()
+    assert "**round 3 of tiny left out**: `c` alone took 2.2 times" in text
+
+
+def test_two_rounds_cannot_tell_which_of_them_was_disturbed(tmp_path: Path) -> None:
+    slow_alone = [
+        fixture.phase("alone", 100.0, ("c",)),
+        *(fixture.seen("alone", "c", 100.0 + place, 0.5) for place in range(10)),
+    ]
+    records = written(tmp_path, [*EVERYTHING, *in_round(1, slow_alone)])
+    assert disturbed_rounds(records) == ()
 
 
 def test_no_advantage_over_who_was_not_measured(tmp_path: Path) -> None:

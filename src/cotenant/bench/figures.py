@@ -36,6 +36,10 @@ class Sample(NamedTuple):
     rounds: tuple[Round, ...]
     slo_s: float | None
 
+    def by_round(self) -> Mapping[int, "Sample"]:
+        """Each round as a sample of its own."""
+        return {one.phase.round: self._replace(rounds=(one,)) for one in self.rounds}
+
     @property
     def due(self) -> int:
         return sum(len(one.due) for one in self.rounds)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from cotenant.bench.bars import Bar
+from cotenant.bench.disturbed import MUCH, disturbed_rounds, without
 from cotenant.bench.figures import samples_by_key
 from cotenant.bench.frontier import draw_frontier
 from cotenant.bench.picture import draw
@@ -36,8 +37,10 @@ FRONTIER = "frontier.png"
 
 def write_suite_report(folder: Path) -> tuple[Bar, ...]:
     """Make every file of a report from the records in `folder`; returns the bars."""
-    records = read_records(folder / RECORDS)
-    summary = summarise_suite(records)
+    everything = read_records(folder / RECORDS)
+    left_out = disturbed_rounds(everything)
+    records = without(everything, left_out)
+    summary = summarise_suite(records, left_out)
     bars = judge_suite(records.header, summary)
     document = orjson.dumps(summary, option=orjson.OPT_INDENT_2)
     (folder / SUMMARY).write_bytes(document + b"\n")
@@ -60,6 +63,7 @@ def suite_markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[
         "",
         *(f"- {note}" for note in suite.notes),
         *(f"- **skipped {one['name']}**: {one['reason']}" for one in summary["skipped"]),
+        *map(_left_out, summary["left_out"]),
         "",
     ]
     if bars:
@@ -76,6 +80,14 @@ def suite_markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[
             "",
         ]
     return "\n".join([*lines, *method(), "", *_more_method()]) + "\n"
+
+
+def _left_out(disturbed: Mapping[str, Any]) -> str:
+    return (
+        f"- **round {disturbed['round'] + 1} of {disturbed['scenario']} left out**: "
+        f"`{disturbed['task']}` alone took {disturbed['slower']:.1f} times what it took in the "
+        "middle round, so something else held the machine"
+    )
 
 
 def _rates(scale: Mapping[str, Any]) -> Iterator[str]:
@@ -120,7 +132,10 @@ def _more_method() -> Iterator[str]:
     yield (
         "Critical slowdown in the last table of a workload is that of the critical task that "
         "fares worst. Total throughput is the sum of all tasks' inferences per second. A pause is "
-        "the time from the flag until the device is free of best-effort work. Where rates were "
+        "the time from the flag until the device is free of best-effort work. Policies are "
+        "compared within rounds: over them stands the Hodges-Lehmann estimate of the ratios, with "
+        "the interval of Wilcoxon's signed-rank test. A round in which a task alone took more than "
+        f"{MUCH:g} times what it took in the middle round does not count. Where rates were "
         "scaled, all open-loop rates of critical tasks were multiplied by one factor, so that "
         f"critical work alone takes at most {UTILIZATION:g} of the device."
     )

@@ -55,8 +55,8 @@ def _suite_command(suite: Suite) -> click.Command:
     options: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
         click.option("--out", type=_OUT, required=True, help="Folder for records and reports."),
         click.option("--component", type=click.Choice(["cuda", "opencl", "cpu"]), help=_COMPONENT),
-        click.option("--rounds", type=click.IntRange(1), help="Rounds of interleaved phases (3)."),
-        click.option("--seconds", type=click.FloatRange(1.0), help="Seconds a phase counts (12)."),
+        click.option("--rounds", type=click.IntRange(1), help="Rounds of interleaved phases (6)."),
+        click.option("--seconds", type=click.FloatRange(1.0), help="Seconds a phase counts (8)."),
         click.option("--workload", "letters", multiple=True, help="Only these: A, B, ..."),
         click.option("--policy", "policies", multiple=True, help="Only these policies."),
         click.option("--epsilon", "epsilons", multiple=True, type=click.FloatRange(0.0, 1.0),
@@ -89,8 +89,8 @@ def _suite_command(suite: Suite) -> click.Command:
         strict: bool,
     ) -> None:
         settings = Settings(
-            rounds=rounds or (1 if quick else 3),
-            seconds_s=seconds or (3.0 if quick else 12.0),
+            rounds=rounds or (1 if quick else 6),
+            seconds_s=seconds or (3.0 if quick else 8.0),
             warm_up_s=0.5 if quick else 2.0,
             seed=seed,
         )
