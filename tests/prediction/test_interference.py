@@ -22,9 +22,9 @@ def pair(own, other, slowdown, busy, neighbour="n"):
     )
 
 
-def excess(*pairs, **about):
+def excess(*pairs, cores=2, **about):
     known = made_up({"m": 0.01, "n": 0.01}).model_copy(update={"beside": pairs, **about})
-    return excess_of(pairs[0], known)
+    return excess_of(pairs[0], known, cores)
 
 
 @given(BUSY)
@@ -53,6 +53,25 @@ def test_an_interruption_costs_its_own_time_however_long_it_lasts(lost_s, busy):
     interrupted = pair("best-effort", "critical", 1.0 / (1.0 - busy), busy)
     # 0.02 s of the other one is one interruption.
     assert 0.02 * excess(interrupted, alone=known) == pytest.approx(lost_s)
+
+
+@given(BUSY, st.floats(1.01, 3.0), st.sampled_from(["cotenant", "concurrent"]))
+def test_on_one_core_nothing_runs_beside_anything(busy, slowdown, policy):
+    for own, other in (("critical", "best-effort"), ("best-effort", "best-effort")):
+        measured = pair(own, other, slowdown * (1.0 + busy), busy)
+        assert excess(measured, policy=policy, cores=1) == 0.0
+        assert excess(measured, policy=policy, cores=2) > 0.0
+
+
+def test_interruptions_cost_the_same_on_one_core():
+    known = [
+        one.model_copy(update={"interruption_s": 0.001, "subject": subject(name, kind)})
+        for one, name, kind in zip(
+            made_up({"m": 0.01, "n": 0.02}).alone, "mn", ("best-effort", "critical"), strict=True
+        )
+    ]
+    interrupted = pair("best-effort", "critical", 2.0, 0.5)
+    assert excess(interrupted, alone=known, cores=1) == pytest.approx(0.05)
 
 
 def test_a_pair_whose_other_was_not_measured_alone_is_told():

@@ -9,6 +9,9 @@ explains is taken out of what was measured, with b the busy fraction of the othe
 | best-effort | best-effort | 1 + b: half the machine while the other one runs; under policy \
 `concurrent` so for every pair |
 
+On one core nothing runs beside anything, and what company leaves in the caches is part of the
+time in turns: there only interruptions cost more.
+
 Best-effort work that critical work interrupts stands still meanwhile, and loses a certain time
 each time, however long it stood: caches are filled again, threads are put back on their cores.
 
@@ -22,13 +25,17 @@ from cotenant.profiling.profile import Beside, Profile
 _LEAST = -0.9
 
 
-def excess_of(pair: Beside, profile: Profile) -> float:
-    """Of the pair's first one, for each unit of time that the second one runs."""
+def excess_of(pair: Beside, profile: Profile, cores: int) -> float:
+    """Of the pair's first one, for each unit of time that the second one runs.
+
+    Args:
+        cores: of the component that they share.
+    """
     own, other = pair.subject.criticality, pair.other.criticality
     alike = profile.policy == "concurrent" or own is other
     if not alike and own is Criticality.BEST_EFFORT:
         return profile.interruption_of(pair.subject) / profile.mean_of(pair.other)
-    if pair.busy <= 0.0:
+    if cores == 1 or pair.busy <= 0.0:
         return 0.0
     explained = 1.0 + pair.busy if alike else 1.0
     warm = profile.after_itself_of(pair.subject)

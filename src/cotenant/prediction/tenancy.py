@@ -114,9 +114,10 @@ def mix_of(
     calm = _beside_the_front(_warmed(alone, profile.cooling_s))
     if not overlapping:
         return Mix(calm, calm, {}, (), profile.cooling_s)
+    cores = _cores(workload, profile)
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
-    known: dict[tuple[Subject, Subject], float | None] = {}
+    known: dict[tuple[Subject, Subject, str | None], float | None] = {}
     for one in calm:
         for other in calm:
             if (
@@ -126,18 +127,27 @@ def mix_of(
             ):
                 continue
             pair = (subjects[one.task.name], subjects[other.task.name])
-            if pair not in known:  # many tasks may run few models
+            met = (*pair, one.component)
+            if met not in known:  # many tasks may run few models
                 measured = profile.beside_of(*pair)
-                known[pair] = None if measured is None else excess_of(measured, profile)
-                if measured is None:
+                known[met] = None
+                if measured is not None:
+                    known[met] = excess_of(measured, profile, cores[one.component])
+                else:
                     notes.append(
                         f"{one.task.name!r} beside {other.task.name!r}, and whatever runs the "
                         "same models, was not measured; taken as without interference"
                     )
-            cost = known[pair]
+            cost = known[met]
             if cost is not None:
                 excess[one.task.name, other.task.name] = cost
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes), profile.cooling_s)
+
+
+def _cores(workload: Workload, profile: Profile) -> Mapping[str | None, int]:
+    """How many each component has; one without a name is the whole machine of the profile."""
+    named: dict[str | None, int] = {one.name: len(one.cores) for one in workload.components}
+    return named or {None: int(profile.machine.get("cores", 1))}
 
 
 def service_law(measured: ServiceTime) -> Service:
