@@ -111,8 +111,9 @@ def test_a_moment_that_one_model_met_moves_no_forecast():
         assert tuple(speed) == pytest.approx(tuple(usual[task]), rel=0.05)
 
 
-def test_the_same_model_under_another_name_is_the_same():
-    again = Workload(name="v", tasks=(Task(name="other", model="a"),))
+@pytest.mark.parametrize("criticality", ["critical", "best-effort"])
+def test_the_same_model_under_another_name_is_the_same(criticality):
+    again = Workload(name="v", tasks=(Task(name="other", model="a", criticality=criticality),))
     looks = Looks()
     looks.add(ALL, subject_of, look(1.2))
     looks.add(again, subject_of, {"other": look(1.2)["of-a"]})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cotenant.bench.asking import Rhythm
-from cotenant.bench.front import Pace, Served, _alone, _late_s
+from cotenant.bench.front import Pace, Served, _alone, _late_s, _seen
 from cotenant.core.errors import ExecutionError
 
 WARM_UP_S = [0.5] * 3
@@ -25,6 +25,10 @@ def served(*blocks_s):
     ]
 
 
+def alone(paces, rows):
+    return _alone([_seen("a", paces, rows)])
+
+
 def test_front_and_service_are_told_apart_request_by_request():
     calm_s = WARM_UP_S + [0.010, 0.012] * 20
     warm_s = WARM_UP_S + [0.008] * 20
@@ -37,7 +41,7 @@ def test_front_and_service_are_told_apart_request_by_request():
         pace(CALM, calm_s),
         pace(OPEN, warm_s),
     ]
-    found = _alone("a", paces, served(*blocks_s))
+    found = alone(paces, served(*blocks_s))
     assert found.front_s == pytest.approx(0.002)
     assert found.warm_front_s == pytest.approx(0.001)
     assert found.front_busy_s == pytest.approx(0.0005)
@@ -53,7 +57,7 @@ def test_a_stall_of_somebody_elses_moves_neither():
     calm = pace(CALM, services_s)
     calm.latencies_s[40] += 0.3
     paces = [calm, *(pace(rhythm, services_s) for rhythm in (QUICK, TURNS, OPEN))]
-    found = _alone("a", paces, served(*[services_s] * 4))
+    found = alone(paces, served(*[services_s] * 4))
     assert found.front_s == pytest.approx(0.002)
     assert found.service.mean_s == pytest.approx(0.010)
     assert found.warm == pytest.approx(1.0)
@@ -62,7 +66,7 @@ def test_a_stall_of_somebody_elses_moves_neither():
 def test_services_vary_as_they_do_in_turns():
     calm_s, turns_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.016, 0.024] * 10
     paces = [pace(CALM, calm_s), pace(QUICK, calm_s), pace(TURNS, turns_s), pace(OPEN, calm_s)]
-    service = _alone("a", paces, served(calm_s, calm_s, turns_s, calm_s)).service
+    service = alone(paces, served(calm_s, calm_s, turns_s, calm_s)).service
     assert service.mean_s == pytest.approx(0.010)
     assert service.quantiles_s[0] == pytest.approx(0.008)
     assert service.quantiles_s[-1] == pytest.approx(0.012)
@@ -73,10 +77,10 @@ def test_what_clients_who_do_not_wait_see_beyond_it_is_the_mean_over_all_tasks()
     paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, QUICK, TURNS)]
     late = [pace(OPEN, warm_s, front_s) for front_s in (0.0013, 0.0015, 0.002)]
     late[0].latencies_s[-1] += 0.008  # one of twenty that was heard of late
-    found = _alone("a", [*paces, *late], served(*[warm_s] * 6))
-    assert [one.mean() for one in found.late_s] == pytest.approx([0.0007, 0.0005, 0.001])
-    other = tuple(one + 0.0004 for one in found.late_s)
-    assert _late_s([found.late_s, other]) == pytest.approx(0.0009)
+    fronts_s = _seen("a", [*paces, *late], served(*[warm_s] * 6)).fronts_s[OPEN]
+    assert [one.mean() for one in fronts_s] == pytest.approx([0.0017, 0.0015, 0.002])
+    late_s = [one - 0.001 for one in fronts_s]
+    assert _late_s([late_s, [one + 0.0004 for one in late_s]]) == pytest.approx(0.0009)
 
 
 def test_time_in_the_queue_is_no_front():
@@ -86,13 +90,27 @@ def test_time_in_the_queue_is_no_front():
     rows[-1] = rows[-1]._replace(arrival_s=rows[-1].arrival_s - 0.03)
     queued = pace(OPEN, warm_s, 0.001)
     queued.latencies_s[-1] += 0.03
-    assert _late_s([_alone("a", [*paces, queued], rows).late_s]) == pytest.approx(0.0)
+    fronts_s = _seen("a", [*paces, queued], rows).fronts_s[OPEN]
+    assert fronts_s[0].mean() == pytest.approx(0.001)
+
+
+def test_tasks_of_one_model_count_as_one():
+    quick_s, slow_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.012] * 20
+    seen = [
+        _seen("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 4))
+        for each_s in (quick_s, slow_s)
+    ]
+    found = _alone(seen)
+    assert found.service.mean_s == pytest.approx(0.011)
+    assert found.service.n == 40
+    assert found.warm == pytest.approx(1.0)
+    assert found.in_turns == pytest.approx(1.0)
 
 
 def test_answers_and_records_that_differ_are_an_error():
     five = [Pace(rhythm, [0.1] * 5) for rhythm in Rhythm]
     with pytest.raises(ExecutionError, match="answered 20 times, and the server recorded 4"):
-        _alone("a", five, served([0.1] * 4))
+        _seen("a", five, served([0.1] * 4))
     five[2] = five[2]._replace(latencies_s=[])
     with pytest.raises(ExecutionError, match="answered 15 times"):
-        _alone("a", five, served([0.1] * 15))
+        _seen("a", five, served([0.1] * 15))

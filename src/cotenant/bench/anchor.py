@@ -89,6 +89,7 @@ class Looks:
         log look[i, model] = machine[i] + model + the moment's noise.
 
     Both parts are medians of what the other one leaves over, in turns (Tukey's median polish).
+    Alone, a model takes as long whether it is critical or not.
     """
 
     def __init__(self) -> None:
@@ -97,7 +98,10 @@ class Looks:
     def add(self, workload: Workload, subject_of: SubjectOf, now: Mapping[str, Speed]) -> None:
         """What a look has seen of each task."""
         self._seen.append(
-            {subject_of(task, workload): np.log(now[task.name]) for task in workload.tasks}
+            {
+                subject_of(task, workload).of_any_criticality: np.log(now[task.name])
+                for task in workload.tasks
+            }
         )
 
     def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
@@ -107,7 +111,9 @@ class Looks:
         usual = len(lately) / (len(lately) + _TRUST) * float(np.median(lately))
         now = usual if abs(machine[-1] - usual) <= _NOISE else machine[-1]
         return {
-            task.name: Speed(*np.exp(now + models[subject_of(task, workload)]).tolist())
+            task.name: Speed(
+                *np.exp(now + models[subject_of(task, workload).of_any_criticality]).tolist()
+            )
             for task in workload.tasks
         }
 

@@ -7,12 +7,15 @@ server recorded is the front. Calm and quick differ because cores that rest fall
 and others' because caches are lost. What the front takes from other tasks is less than that wait:
 the processor time of the server's own process, without its lanes.
 
+Alone there is nobody to rank above: critical or not, a model takes as long. So what all tasks of
+a model have seen counts as one, which halves the noise.
+
 Last, clients who do not wait for each other: they are late themselves, and now and then the host
 lets a client's core sleep on for 10 ms while the answer is there. Both belong to latencies that
 count from when a request was due. All tasks share their mean: the client does the same for each.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,15 +60,22 @@ class Served(NamedTuple):
     end_s: float
 
 
+class Seen(NamedTuple):
+    """What one task's requests took, as its client and as the server saw them, by pass."""
+
+    fronts_s: Mapping[Rhythm, Sequence[Times]]
+    services_s: Mapping[Rhythm, Sequence[Times]]
+    busy_s: Sequence[float]
+    """Processor time of the front for one request, back to back."""
+
+
 class Alone(NamedTuple):
-    """What one task's requests took, as its client and as the server saw them."""
+    """What a model takes, by all the tasks that run it."""
 
     front_s: float
     service: ServiceTime
     warm_front_s: float
     """At the front, back to back."""
-    late_s: tuple[Times, ...]
-    """By pass: what each request that was due at a time of its own spent there beyond that."""
     front_busy_s: float
     """Processor time of the front for one request."""
     warm: float
@@ -122,11 +132,19 @@ def with_front(
             for task, latencies_s in asker.in_turns(expected_s, REQUESTS + _WARM_UP).items():
                 paces[task].append(Pace(Rhythm.IN_TURNS, latencies_s))
     served = _served(records)
-    found = {
-        subject: _alone(task, paces[task], served.get(task, []))
-        for task, subject in zip(expected_s, subjects, strict=True)
-    }
-    late_s = _late_s([one.late_s for one in found.values()])
+    by_model: dict[Subject, list[Seen]] = {}
+    for task, subject in zip(expected_s, subjects, strict=True):
+        seen = _seen(task, paces[task], served.get(task, []))
+        by_model.setdefault(subject.of_any_criticality, []).append(seen)
+    models = {model: _alone(seen) for model, seen in by_model.items()}
+    found = {subject: models[subject.of_any_criticality] for subject in subjects}
+    late_s = _late_s(
+        [
+            [front_s - models[model].warm_front_s for front_s in one.fronts_s[Rhythm.OPEN]]
+            for model, seen in by_model.items()
+            for one in seen
+        ]
+    )
     return profile.model_copy(
         update={
             "alone": tuple(
@@ -174,11 +192,11 @@ def _served(records: Path) -> dict[str, list[Served]]:
     return found
 
 
-def _alone(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Alone:
+def _seen(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Seen:
     sizes = [len(one.latencies_s) for one in paces]
-    seen = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
+    by_rhythm = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
     if sum(sizes) != len(served) or not all(
-        any(len(one.latencies_s) > _WARM_UP for one in same) for same in seen.values()
+        any(len(one.latencies_s) > _WARM_UP for one in same) for same in by_rhythm.values()
     ):
         raise ExecutionError(
             f"task {task!r} was asked alone and answered {sum(sizes)} times, and the server "
@@ -186,32 +204,38 @@ def _alone(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Alone:
         )
     own = np.split(np.array(served, dtype=np.float64), np.cumsum(sizes)[:-1])
     fronts_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
-    passes_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
+    services_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
     for pace, rows in zip(paces, own, strict=True):
         if len(rows) > _WARM_UP:
             arrival_s, start_s, end_s = rows[_WARM_UP:].T
             # Request by request, so that what disturbed one service does not count as front.
             spent_s = end_s - (arrival_s if pace.rhythm is Rhythm.OPEN else start_s)
             fronts_s[pace.rhythm].append(np.asarray(pace.latencies_s)[_WARM_UP:] - spent_s)
-            passes_s[pace.rhythm].append(without_stalls(end_s - start_s))
-    means_s = {rhythm: median_of_means(passes_s[rhythm]) for rhythm in Rhythm}
+            services_s[pace.rhythm].append(without_stalls(end_s - start_s))
+    # Back to back: between requests that come one by one it also looks around.
+    quick = by_rhythm[Rhythm.BACK_TO_BACK]
+    busy_s = [one.busy_s / len(one.latencies_s) for one in quick if one.latencies_s]
+    return Seen(fronts_s, services_s, busy_s)
+
+
+def _alone(tasks: Sequence[Seen]) -> Alone:
+    fronts_s, services_s = (
+        {rhythm: [one for by in each for one in by[rhythm]] for rhythm in Rhythm}
+        for each in ([seen.fronts_s for seen in tasks], [seen.services_s for seen in tasks])
+    )
+    means_s = {rhythm: median_of_means(services_s[rhythm]) for rhythm in Rhythm}
     # Requests one after the other meet one machine; in turns they are spread over a minute, and
     # vary as those of a deployment do.
-    spread = pooled(passes_s[Rhythm.IN_TURNS]) / means_s[Rhythm.IN_TURNS]
+    spread = pooled(services_s[Rhythm.IN_TURNS]) / means_s[Rhythm.IN_TURNS]
     calm, quick = Rhythm.CALM, Rhythm.BACK_TO_BACK
     front_s, warm_front_s = (
         max(0.0, float(np.median(np.concatenate(fronts_s[rhythm])))) for rhythm in (calm, quick)
     )
-    warm_front_s = min(front_s, warm_front_s)
     return Alone(
         front_s=front_s,
         service=service_time(means_s[calm] * spread),
-        warm_front_s=warm_front_s,
-        late_s=tuple(one - warm_front_s for one in fronts_s[Rhythm.OPEN]),
-        # Back to back: between requests that come one by one it also looks around.
-        front_busy_s=float(
-            np.median([one.busy_s / len(one.latencies_s) for one in seen[quick] if one.latencies_s])
-        ),
+        warm_front_s=min(front_s, warm_front_s),
+        front_busy_s=float(np.median([one for seen in tasks for one in seen.busy_s])),
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
     )

@@ -32,8 +32,8 @@ def ratio(ours: ByRound, theirs: ByRound) -> Interval | None:
     Fewer than six rounds cannot make 95 %: the interval is then the widest that they allow,
     which covers 75 % with three; one round allows none, and both ends are its ratio.
 
-    >>> ratio({0: 6.0, 1: 8.0, 2: 5.0}, {0: 3.0, 1: 4.0, 2: 5.0})
-    Interval(value=2.0, low=1.0, high=2.0)
+    >>> [round(one, 3) for one in ratio({0: 4.0, 1: 16.0}, {0: 1.0, 1: 1.0})]
+    [8.0, 4.0, 16.0]
     """
     rounds = sorted(ours.keys() & theirs.keys())
     if not any(theirs[one] > 0.0 for one in rounds):

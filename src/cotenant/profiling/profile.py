@@ -69,6 +69,11 @@ class Subject(Noun):
     width: int = Field(ge=1)
     segments: int = Field(ge=1)
 
+    @property
+    def of_any_criticality(self) -> "Subject":
+        """What all subjects share that are this model in this form."""
+        return self.model_copy(update={"criticality": Criticality.CRITICAL})
+
 
 class Alone(Noun):
     """One model at one batch size with the machine to itself."""
@@ -126,15 +131,18 @@ class Alone(Noun):
 
     @property
     def after_itself(self) -> float:
-        """How many times longer than with pauses a service without any takes; never over 1."""
-        return min(1.0, self.warm)
+        """How many times longer than with pauses a service without any takes.
+
+        Never over 1, nor over what it takes after another model, which is measured over minutes.
+        """
+        return min(1.0, self.warm, 1.0 if self.in_turns is None else self.in_turns)
 
     @property
     def after_another(self) -> float:
         """The same after another model."""
         if self.in_turns is None:
             return 1.0 - _AWAKE * (1.0 - self.after_itself)
-        return min(_EVICTED_MOST, max(self.after_itself, self.in_turns))
+        return min(_EVICTED_MOST, self.in_turns)
 
     @property
     def warm_around_s(self) -> float:
