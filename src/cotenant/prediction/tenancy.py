@@ -114,7 +114,7 @@ def mix_of(
     calm = _beside_the_front(_warmed(alone, profile.cooling_s))
     if not overlapping:
         return Mix(calm, calm, {}, (), profile.cooling_s)
-    cores = _cores(workload, profile)
+    cores = cores_of(workload, profile)
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
     known: dict[tuple[Subject, Subject, str | None], float | None] = {}
@@ -130,10 +130,12 @@ def mix_of(
             met = (*pair, one.component)
             if met not in known:  # many tasks may run few models
                 measured = profile.beside_of(*pair)
-                known[met] = None
-                if measured is not None:
-                    known[met] = excess_of(measured, profile, cores[one.component])
-                else:
+                known[met] = (
+                    None
+                    if measured is None
+                    else excess_of(measured, profile, len(cores[one.component]))
+                )
+                if measured is None:
                     notes.append(
                         f"{one.task.name!r} beside {other.task.name!r}, and whatever runs the "
                         "same models, was not measured; taken as without interference"
@@ -144,10 +146,10 @@ def mix_of(
     return Mix(_inflated(calm, excess), calm, excess, tuple(notes), profile.cooling_s)
 
 
-def _cores(workload: Workload, profile: Profile) -> Mapping[str | None, int]:
-    """How many each component has; one without a name is the whole machine of the profile."""
-    named: dict[str | None, int] = {one.name: len(one.cores) for one in workload.components}
-    return named or {None: int(profile.machine.get("cores", 1))}
+def cores_of(workload: Workload, profile: Profile) -> Mapping[str | None, tuple[int, ...]]:
+    """Those of each component; one without a name is the whole machine of the profile."""
+    named: dict[str | None, tuple[int, ...]] = {one.name: one.cores for one in workload.components}
+    return named or {None: tuple(range(int(profile.machine.get("cores", 1))))}
 
 
 def service_law(measured: ServiceTime) -> Service:

@@ -19,7 +19,7 @@ from cotenant.core.workload import Workload
 from cotenant.device.null import Interference
 from cotenant.policy import policy_by_name
 from cotenant.prediction.station import Stay
-from cotenant.prediction.tenancy import Mix, Tenancy
+from cotenant.prediction.tenancy import Mix, Tenancy, cores_of
 from cotenant.prediction.waking import after
 from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
 from cotenant.queueing.empirical import empirical
@@ -93,10 +93,10 @@ def scene_of(workload: Workload, profile: Profile, mix: Mix, rng: np.random.Gene
 def components_of(workload: Workload, profile: Profile) -> tuple[Component, ...]:
     """The machine of the profile, as far as scheduling is concerned."""
     capability = Capability.PREEMPTIVE if profile.preemptive else Capability.GATED
-    sets = {one.name: one.cores for one in workload.components} or {
-        "cpu": tuple(range(int(profile.machine.get("cores", 1))))
-    }
-    return tuple(Component(name, "null", own, capability) for name, own in sets.items())
+    return tuple(
+        Component(name or "cpu", "null", own, capability)
+        for name, own in cores_of(workload, profile).items()
+    )
 
 
 def quantile_draw(measured: ServiceTime, factor: float = 1.0) -> Draw:
