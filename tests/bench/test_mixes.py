@@ -1,5 +1,6 @@
 """Random mixes: the same for the same seed, and never outside of what was promised."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,16 @@ def test_the_same_seeds_draw_the_same_mixes_and_others_draw_others():
     fresh = draw_mixes(seeds_of(5, 9), ALONE_S)
     assert fresh == draw_mixes(seeds_of(5, 9), ALONE_S)
     assert {mix.utilization for mix in fixed}.isdisjoint(mix.utilization for mix in fresh)
+
+
+def test_loads_are_spread_evenly_whatever_the_number_of_models():
+    mixes = draw_mixes(seeds_of(400, 3), ALONE_S)
+    loads = np.array([mix.utilization for mix in mixes])
+    quarters = np.histogram(loads, bins=4, range=UTILIZATION)[0]
+    assert quarters.min() >= 70  # 100 each on the average, give or take 9
+    assert quarters.max() <= 130
+    sizes = np.bincount([len(mix.workload.tasks) for mix in mixes])[2:]
+    assert sizes.min() >= 60  # five models of 50 ms do not fit into a load of 0.2
 
 
 def test_the_fixed_list_is_long_enough_and_goes_on():

@@ -1,9 +1,9 @@
 """Seeds and the service times of models go in, random mixes of them come out as workloads.
 
 A mix has two to five models, at least one of them critical and one best-effort, periodic and
-Poisson arrivals, and an offered load drawn from [0.2, 0.85]. The load is divided among its tasks
-at random; a mix with a task slower or faster than its window can tell anything about is drawn
-again. SLOs are drawn wide, from hardly to always kept, so that both verdicts occur.
+Poisson arrivals, and an offered load drawn evenly from [0.2, 0.85]. The load is divided among its
+tasks at random; models and shares that give a task a rate about which a window can tell nothing
+are drawn again. SLOs are drawn wide, from hardly to always kept, so that both verdicts occur.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ MODELS = (
 
 MODELS_PER_MIX = (2, 5)
 UTILIZATION = (0.2, 0.85)
-RATE_RPS = (4.0, 60.0)
+RATE_RPS = (3.0, 60.0)
 """A task with a lower rate shows no p99 in a window; a higher one loads the network, not models."""
 SLO_FACTOR = (1.2, 20.0)
 """SLO over mean latency alone, drawn on a logarithmic scale."""
@@ -41,7 +41,10 @@ SLO_QUANTILES = (0.9, 0.95, 0.99)
 SLOWDOWN_MAX = 3.0
 """Wide: the guard looks at minutes, and would change its mind between two windows of seconds."""
 
-_TRIES = 10_000
+_TRIES = 2_000
+"""Of models and shares, for one number of models and one load."""
+_ROUNDS = 20
+"""Of numbers of models and loads: five slow models do not fit into a load of 0.2."""
 
 AloneTimes = Mapping[tuple[str, Criticality], float]
 """Mean service time of each model alone, in seconds."""
@@ -90,29 +93,39 @@ def draw_mixes(
 def _draw(name: str, seed: tuple[int, ...], alone_s: AloneTimes, models: Sequence[str]) -> DrawnMix:
     rng = np.random.default_rng(seed)
     fewest, most = MODELS_PER_MIX
-    # Drawn once: drawn again with the rest, large mixes would hardly ever occur.
-    size = int(rng.integers(fewest, min(most, len(models)) + 1))
-    for _ in range(_TRIES):
+    for _ in range(_ROUNDS):
+        # Not drawn again with the rest: few large mixes and few low loads would pass the rates.
+        size = int(rng.integers(fewest, min(most, len(models)) + 1))
         utilization = float(rng.uniform(*UTILIZATION))
-        chosen = [models[place] for place in rng.permutation(len(models))[:size]]
-        critical = 1 + int(rng.integers(0, size - 1))  # the first so many of a random order
-        kinds = [
-            Criticality.CRITICAL if place < critical else Criticality.BEST_EFFORT
-            for place in range(size)
-        ]
-        shares = rng.dirichlet(np.full(size, 2.0))
-        mean_s = np.array([alone_s[one] for one in zip(chosen, kinds, strict=True)])
-        rates_rps = shares * utilization / mean_s
-        tasks = tuple(
-            _task(model, kind, float(rate_rps), alone_s[model, kind], rng)
-            for model, kind, rate_rps in zip(chosen, kinds, rates_rps, strict=True)
-        )
-        if RATE_RPS[0] <= rates_rps.min() and rates_rps.max() <= RATE_RPS[1]:
-            return DrawnMix(seed, utilization, Workload(name=name, tasks=tasks))
+        for _ in range(_TRIES):
+            rates_rps = _rates(size, utilization, alone_s, models, rng)
+            if all(RATE_RPS[0] <= rate_rps <= RATE_RPS[1] for rate_rps in rates_rps.values()):
+                tasks = tuple(
+                    _task(*one, rate_rps, alone_s[one], rng) for one, rate_rps in rates_rps.items()
+                )
+                return DrawnMix(seed, utilization, Workload(name=name, tasks=tasks))
     raise WorkloadError(
         f"no mix of {', '.join(models)} has a load in {UTILIZATION} with every rate in "
         f"{RATE_RPS} per second; profile faster models"
     )
+
+
+def _rates(
+    size: int,
+    utilization: float,
+    alone_s: AloneTimes,
+    models: Sequence[str],
+    rng: np.random.Generator,
+) -> dict[tuple[str, Criticality], float]:
+    """Random models, critical ones first, and what each is asked per second."""
+    chosen = [models[place] for place in rng.permutation(len(models))[:size]]
+    critical = 1 + int(rng.integers(0, size - 1))
+    shares = rng.dirichlet(np.full(size, 2.0))
+    kinds = [Criticality.CRITICAL] * critical + [Criticality.BEST_EFFORT] * (size - critical)
+    return {
+        one: float(share) * utilization / alone_s[one]
+        for one, share in zip(zip(chosen, kinds, strict=True), shares, strict=True)
+    }
 
 
 def _task(
