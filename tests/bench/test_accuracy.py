@@ -103,6 +103,22 @@ def test_the_errors_are_those_worked_out_by_hand(folder):
     assert summary["repeatability_mape"]["mean"] == pytest.approx((0.0 + 1 / 3) / 2)
 
 
+def test_the_error_is_told_by_criticality_and_by_load(folder):
+    parts = {one["part"]: one for one in summarise(read_records(folder / RECORDS))["parts"]}
+    assert {name: one["tasks"] for name, one in parts.items()} == {
+        "critical": 1,
+        "best-effort": 1,
+        "load 0.20 to 0.42": 0,
+        "load 0.42 to 0.63": 2,
+        "load 0.63 to 0.85": 0,
+    }
+    assert parts["critical"]["mape"]["p95"] == pytest.approx(0.1)
+    assert parts["best-effort"]["mape"]["p95"] == pytest.approx(0.25)
+    assert parts["load 0.42 to 0.63"]["mape"]["p95"] == pytest.approx(0.175)
+    assert parts["load 0.20 to 0.42"]["mape"]["p95"] is None
+    assert parts["best-effort"]["repeatability_mape"]["mean"] == pytest.approx(1 / 3)
+
+
 def test_verdicts_and_false_fits(folder):
     summary = summarise(read_records(folder / RECORDS))
     attained = {row["task"]: row["attainment"] for row in summary["rows"]}
@@ -126,6 +142,7 @@ def test_a_report_says_every_figure_and_what_failed(folder):
     assert "it would not start" in text
     assert "MISS" in text
     assert "fits, WRONG" in text
+    assert "| best-effort | 1 | 10.0% | 25.0% | 25.0% | 33.3% | 33.3% | 33.3% |" in text
     assert (folder / SCATTER).read_bytes().startswith(b"\x89PNG")
 
 

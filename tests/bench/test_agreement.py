@@ -5,10 +5,12 @@ from cotenant.bench.records import Observation, Phase
 from cotenant.core.record import Outcome
 
 
-def window(change, service_s, latency_s=0.4):
-    phase = Phase("m", "p", 0, ("a",), 0.0, 0.0, 1.0, {"a": service_s})
-    seen = Observation("m", "p", 0, "a", 0.5, 0.5, 0.5 + latency_s, 200, Outcome.OK)
-    return Window([phase, seen], change)
+def window(change, service_s, latency_s=0.4, *, held_back_s=0.02):
+    phase = Phase("m", "p", 0, ("a", "b"), 0.0, 0.0, 1.0, {"a": service_s, "b": held_back_s})
+    seen = [
+        Observation("m", "p", 0, task, 0.5, 0.5, 0.5 + latency_s, 200, Outcome.OK) for task in "ab"
+    ]
+    return Window([phase, *seen], change, frozenset("a"))
 
 
 def test_windows_agree_when_the_machine_was_the_same_and_services_were_alike():
@@ -25,6 +27,11 @@ def test_latencies_may_differ_by_the_luck_of_arrivals_but_not_as_on_another_mach
     assert agreeing([one, other, lucky], Limits()) == (one, lucky)
 
 
+def test_how_long_best_effort_work_was_held_back_says_nothing_of_the_machine():
+    one, other = window(1.0, 0.01), window(1.0, 0.01, held_back_s=0.05)
+    assert agreeing([one, other], Limits()) == (one, other)
+
+
 def test_the_closest_are_of_what_there_is():
     one, other, third = window(1.0, 0.01), window(1.0, 0.02), window(1.0, 0.03)
     assert closest([one, other, third]) == (other, third)
@@ -34,5 +41,5 @@ def test_the_closest_are_of_what_there_is():
 
 def test_a_server_that_keeps_no_count_is_judged_at_the_client():
     unknown = window(1.0, 0.01)
-    [phase, seen] = unknown.lines
-    assert unknown._replace(lines=[phase._replace(service_s={}), seen]).service_s == {"a": 0.4}
+    [phase, *seen] = unknown.lines
+    assert unknown._replace(lines=[phase._replace(service_s={}), *seen]).service_s == {"a": 0.4}

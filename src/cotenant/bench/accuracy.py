@@ -10,22 +10,29 @@ Windows are short, and the figures of so few requests are not those of a long ru
 machine does: `bench/luck.py` says what error a forecast would be found to have if its model were
 right.
 
+The error is told by criticality and by load as well: a queue at a load of 0.8 follows each
+percent of the machine's speed, one at 0.3 hardly does.
+
 A verdict is right if the task was said to fit and met its SLO at its quantile, or was said not
 to fit and did not. A false fit is one that was said to fit and attained less than 0.9 times
 its quantile.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cotenant.bench.figures import Round, Sample, Samples, samples_by_key
+from cotenant.bench.mixes import UTILIZATION
 from cotenant.bench.predictors import OWN
 from cotenant.bench.records import Forecast, Luck, Records
+from cotenant.core.task import Criticality
 
 FIGURES = ("mean", "p95", "p99")
 _FALSE_FIT = 0.9
+_LOADS = 3
 
 
 class Measured(NamedTuple):
@@ -60,6 +67,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "policies": {
             policy: _errors([row for row in rows if row["policy"] == policy]) for policy in policies
         },
+        "parts": list(_parts(rows)),
         "failures": [one._asdict() for one in records.failures],
         "rows": rows,
     }
@@ -142,6 +150,29 @@ def _errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "false_fits": false_fits,
         "false_fits_of": {name: verdict[1] for name, verdict in verdicts.items()},
     }
+
+
+def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The error of critical and of best-effort tasks, and that at low, middle and high loads."""
+    edges = [float(edge) for edge in np.linspace(*UTILIZATION, _LOADS + 1)]
+    parts = [
+        (kind.value, [row for row in rows if row["criticality"] == kind.value])
+        for kind in Criticality
+    ]
+    parts += [
+        (
+            f"load {low:.2f} to {high:.2f}",
+            [row for row in rows if low <= row["utilization"] < high],
+        )
+        for low, high in pairwise(edges)
+    ]
+    for name, part in parts:
+        yield {
+            "part": name,
+            "tasks": len(part),
+            "mape": {figure: mape(part, OWN, figure) for figure in FIGURES},
+            "repeatability_mape": {figure: _repeatability(part, figure) for figure in FIGURES},
+        }
 
 
 def mape(rows: Iterable[Mapping[str, Any]], predictor: str, figure: str) -> float | None:

@@ -3,7 +3,8 @@
 A machine that others share changes under a measurement, and what is to be judged is the forecast.
 Three things have to say that a window and its forecast, and two windows, saw the same machine:
 every task, asked alone after the window, takes as long as the forecast takes it to; the mean
-service times of the two windows are alike; and their latencies, which the luck of arrivals moves as
+service times of critical tasks in the two windows are alike, since those of best-effort tasks
+contain what they were held back; and the latencies of all, which the luck of arrivals moves as
 well, differ by no more than a few times as much. Triton's perf_analyzer, too, measures until
 windows agree in latency. What is forecast of the mix is never looked at.
 """
@@ -43,6 +44,8 @@ class Window(NamedTuple):
     lines: Sequence[Line]
     change: float
     """Time that the tasks take alone after it, over that which the forecast takes them to take."""
+    critical: frozenset[str]
+    """Tasks whose services nothing interrupts."""
 
     @property
     def phase(self) -> Phase:
@@ -70,9 +73,13 @@ class Window(NamedTuple):
 
     @property
     def service_s(self) -> Mapping[str, float]:
-        """Mean time inside of each model, and at the client where the server keeps no count."""
+        """Of critical tasks: means inside of the model, or at the client of a server without."""
         known_s = self.phase.service_s
-        return {task: known_s.get(task, seen_s) for task, seen_s in self.latency_s.items()}
+        return {
+            task: known_s.get(task, seen_s)
+            for task, seen_s in self.latency_s.items()
+            if task in self.critical
+        }
 
 
 def agreeing(windows: Sequence[Window], limits: Limits) -> tuple[Window, ...] | None:

@@ -260,7 +260,8 @@ class PredictionRun:
             self._windows.seconds_s + self._windows.warm_up_s,
         )
         lines = self._measure(one, number)
-        seen.append(Window(lines, self._change(one)))
+        critical = frozenset(task.name for task in one.workload.tasks if task.critical)
+        seen.append(Window(lines, self._change(one), critical))
 
     def _change(self, one: _Up) -> float:
         """Time that the tasks take alone now, over that which the forecast takes them to take."""

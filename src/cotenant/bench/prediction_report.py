@@ -82,6 +82,7 @@ def markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[Bar]) 
     if len(summary["policies"]) > 1:
         for policy, errors in summary["policies"].items():
             lines += _errors(f"policy {policy}", errors)
+    lines += _parts(summary["parts"])
     if summary["rows"]:
         lines += [f"![Predicted against measured latency]({SCATTER})", "", *_mixes(summary)]
     if summary["failures"]:
@@ -156,6 +157,19 @@ def _errors(title: str, errors: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def _parts(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"| {OWN}, by part | tasks | mean | p95 | p99 | measured again: mean | p95 | p99 |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for part in parts:
+        cells = [
+            _share(part[error][figure])
+            for error in ("mape", "repeatability_mape")
+            for figure in FIGURES
+        ]
+        yield f"| {part['part']} | {part['tasks']} | {' | '.join(cells)} |"
+    yield ""
+
+
 def _mixes(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "## Every task"
     yield ""
@@ -202,11 +216,11 @@ def _method(limits: Limits) -> Iterator[str]:
         "Every mix was predicted before it was measured. Just before, each of its tasks was asked "
         "alone, and all predictors start from the profile as such looks have corrected it. A mix "
         "was measured until two windows agreed on how fast the machine was: each task alone took "
-        f"what the forecast takes it to, within {limits.steady:.0%}, and service times differed "
-        f"by at most {limits.alike:.0%} (geometric mean over the tasks), latencies by at most "
-        "three times as much. The forecast had no say in it. Latency is what the client sees, from "
-        "the time a request was due; quantiles are those of answered requests, pooled over both "
-        "windows. The error of a figure is |predicted - measured| / measured, and the mean of "
+        f"what the forecast takes it to, within {limits.steady:.0%}, and service times of critical "
+        f"tasks differed by at most {limits.alike:.0%} (geometric mean), latencies of all by at "
+        "most three times as much. The forecast had no say in it. Latency is what the client sees, "
+        "from the time a request was due; quantiles are those of answered requests, pooled over "
+        "both windows. The error of a figure is |predicted - measured| / measured, and the mean of "
         "that over all tasks stands in the table. The two windows of a mix draw arrivals of their "
         "own; the last row takes the first window as the prediction of the second, so it contains "
         "the luck of the arrivals and the drift of the machine, and with half as many requests as "
