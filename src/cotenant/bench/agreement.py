@@ -44,8 +44,8 @@ class Window(NamedTuple):
     lines: Sequence[Line]
     change: float
     """Time that the tasks take alone after it, over that which the forecast takes them to take."""
-    critical: frozenset[str]
-    """Tasks whose services nothing interrupts."""
+    uninterrupted: frozenset[str]
+    """Tasks whose services no other task interrupts."""
 
     @property
     def phase(self) -> Phase:
@@ -73,12 +73,13 @@ class Window(NamedTuple):
 
     @property
     def service_s(self) -> Mapping[str, float]:
-        """Of critical tasks: means inside of the model, or at the client of a server without."""
+        """Means of what nothing interrupts: inside of the model, or at the client where the server
+        keeps no count."""
         known_s = self.phase.service_s
         return {
             task: known_s.get(task, seen_s)
             for task, seen_s in self.latency_s.items()
-            if task in self.critical
+            if task in self.uninterrupted
         }
 
 

@@ -260,8 +260,7 @@ class PredictionRun:
             self._windows.seconds_s + self._windows.warm_up_s,
         )
         lines = self._measure(one, number)
-        critical = frozenset(task.name for task in one.workload.tasks if task.critical)
-        seen.append(Window(lines, self._change(one), critical))
+        seen.append(Window(lines, self._change(one), _uninterrupted(one.workload)))
 
     def _change(self, one: _Up) -> float:
         """Time that the tasks take alone now, over that which the forecast takes them to take."""
@@ -347,6 +346,12 @@ def described(mixes: Sequence[DrawnMix]) -> Iterator[dict[str, object]]:
                 for task in mix.workload.tasks
             ],
         }
+
+
+def _uninterrupted(workload: Workload) -> frozenset[str]:
+    """Critical tasks; all of them where none is critical."""
+    critical = frozenset(task.name for task in workload.tasks if task.critical)
+    return critical or frozenset(task.name for task in workload.tasks)
 
 
 def _anchor(workload: Workload, now: Mapping[str, Speed]) -> Anchor:
