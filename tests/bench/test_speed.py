@@ -89,11 +89,10 @@ def test_every_part_is_a_command_with_these_options(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.timeout(600)
-def test_a_tiny_run_beside_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tiny_run_beside_onnxruntime(tmp_path: Path) -> None:
     for extra, module in [("opencl", "pyopencl"), ("compile", "tvm")]:
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"needs pip install 'cotenant[{extra}]'")
-    monkeypatch.setenv("POCL_CACHE_DIR", str(tmp_path))
     out = tmp_path / "out"
     options = ["--out", str(out), "--model", "cifarnet", "--rounds", "2"]
     done = CliRunner().invoke(bench, ["speed", *options])

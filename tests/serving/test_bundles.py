@@ -60,10 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bundle_answers_as_the_file_that_it_was_compiled_from(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("POCL_CACHE_DIR", str(tmp_path / "pocl"))
-    (tmp_path / "pocl").mkdir()
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     (asked,), (answered,) = session.get_inputs(), session.get_outputs()
     records = tmp_path / "records.jsonl"

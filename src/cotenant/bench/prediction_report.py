@@ -222,7 +222,7 @@ def _method(limits: Limits) -> Iterator[str]:
         "from the time a request was due; quantiles are those of answered requests, pooled over "
         "both windows. The error of a figure is |predicted - measured| / measured, and the mean of "
         "that over all tasks stands in the table. The two windows of a mix draw arrivals of their "
-        "own; the last row takes the first window as the prediction of the second, so it contains "
+        "own; *measured again* takes the first window as the prediction of the second: it contains "
         "the luck of the arrivals and the drift of the machine, and with half as many requests as "
         "the measurement has in all. A verdict is right if the task was said to fit and met its "
         "SLO at its quantile, or neither; a false fit attained less than 0.9 times its quantile."

@@ -1,7 +1,6 @@
 """An OpenCL device for the tests of this room; `test_present` says it when there is none."""
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,11 @@ if importlib.util.find_spec("pyopencl") is None:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The first device; what its compiler keeps lies in a folder of the tests' own."""
+def place() -> Iterator[Any]:
+    """The first device."""
     from cotenant.core.errors import DeviceError  # noqa: PLC0415
     from cotenant.device.opencl.driver import open_place  # noqa: PLC0415
 
-    os.environ["POCL_CACHE_DIR"] = str(tmp_path_factory.mktemp("pocl"))
-    os.environ["PYOPENCL_NO_CACHE"] = "1"
     try:
         yield open_place()
     except DeviceError as error:

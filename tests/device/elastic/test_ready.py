@@ -13,7 +13,7 @@ from cotenant.device.sharing import Form
 from tests.device.elastic.programs import bundled, spin_program
 
 
-@pytest.mark.usefixtures("place")  # what the compiler keeps lies in a folder of the tests' own
+@pytest.mark.usefixtures("place")  # there is a device
 def test_shards_of_any_size_find_their_code_on_the_disk(tmp_path: Path) -> None:
     """PoCL holds 128 kernels; what it lets go of comes from the disk, or is compiled anew."""
     names = [name_of(device) for device in devices()]
