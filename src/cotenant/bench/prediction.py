@@ -259,8 +259,10 @@ class PredictionRun:
             f"window {number + 1}",
             self._windows.seconds_s + self._windows.warm_up_s,
         )
-        lines = self._measure(one, number)
-        seen.append(Window(lines, self._change(one), _uninterrupted(one.workload)))
+        phase, observations = self._measure(one, number)
+        change = self._change(one)
+        lines: list[Line] = [phase._replace(change=change), *observations]
+        seen.append(Window(lines, change, _uninterrupted(one.workload)))
 
     def _change(self, one: _Up) -> float:
         """Time that the tasks take alone now, over that which the forecast takes them to take."""
@@ -269,7 +271,7 @@ class PredictionRun:
     def _ask_in_turns(self, one: _Up) -> dict[str, float]:
         return turn_speeds(one.workload, one.profile, self._subject_of, self._asker(one.server))
 
-    def _measure(self, one: _Up, number: int) -> list[Line]:
+    def _measure(self, one: _Up, number: int) -> tuple[Phase, list[Observation]]:
         windows, workload, server = self._windows, one.workload, one.server
         before = {task.name: server.inference_time(task.name) for task in workload.tasks}
         horizon_s = windows.warm_up_s + windows.seconds_s
@@ -296,7 +298,7 @@ class PredictionRun:
             end_s=start_s + windows.seconds_s,
             service_s=service_means(before, server),
         )
-        return [phase, *(Observation(*place, **seen._asdict()) for seen in driven.seen)]
+        return phase, [Observation(*place, **seen._asdict()) for seen in driven.seen]
 
     def _attempt(self, workload: Workload, action: Callable[[], object]) -> None:
         try:

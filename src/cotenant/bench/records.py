@@ -33,6 +33,9 @@ class Phase(NamedTuple):
     end_s: float
     service_s: dict[str, float]
     """Mean time inside the model as the server's statistics tell it, where they do."""
+    change: float | None = None
+    """Of a window of a mix: time that the tasks take alone after it, over what its forecast takes
+    them to take; `None` elsewhere, and in earlier records."""
 
 
 class Observation(NamedTuple):

@@ -241,11 +241,11 @@ def test_flights_show_the_first_that_has_not_ended(sides: _Sides) -> None:
     sides.clock.advance_to(1.0)
     sides.critical.add(second)
     assert sides.critical.head() == (first, 0.0)
-    assert (len(sides.critical), sides.critical.expected_s()) == (2, 0.5)
+    assert (len(sides.critical), sides.critical.behind_s()) == (2, 0.25)
     first.event.ended = True
     assert sides.critical.head() == (second._replace(queued_s=1.0), 1.0)
     second.event.ended = True
-    assert (len(sides.critical), sides.critical.expected_s()) == (0, 0)
+    assert (len(sides.critical), sides.critical.behind_s()) == (0, 0)
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -42,7 +42,8 @@ from cotenant.device.elastic.tenant import (
 from cotenant.device.sharing import Form, KernelView, Shard, Sharing
 
 _AHEAD_S = 0.001
-"""How much work may stand in the queue: enough that it does not run dry between two launches.
+"""How much work may stand behind the kernel that runs. One launch always may, however long that
+kernel is: the device would run dry between the two.
 
 What stands there when critical work arrives ends at once, but on a device that runs kernels
 first come, first served each of them still has to wait for its turn to end.
@@ -213,7 +214,7 @@ class BestEffortSide:
         """Launch what the rule says, or wait as it says."""
         step, view = order.tenant.resident.steps[number], order.tenant.views[number]
         head = self._board.best_effort.head()
-        if head is not None and self._board.best_effort.expected_s() >= _AHEAD_S:
+        if head is not None and self._board.best_effort.behind_s() >= _AHEAD_S:
             head.launched.event.wait()
             return
         shard = self._rule.next_shard(self._board.moment(view, ledger.done))
@@ -221,6 +222,9 @@ class BestEffortSide:
             self._wait(self._look_again)
             return
         shard = _possible(shard, step, ledger.done)
+        if shard.form is Form.PLAIN and not ledger.may(Form.PLAIN) and step.kernel.preemptive:
+            # The plain form is quicker, but not by as much as it takes to empty the device for it.
+            shard = shard._replace(form=Form.PREEMPTIVE)
         if not ledger.may(shard.form):
             self._settle(order, ledger)
             return

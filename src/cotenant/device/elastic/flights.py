@@ -7,6 +7,7 @@ whoever asks looks.
 
 import threading
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from cotenant.core.clock import Clock
@@ -65,11 +66,11 @@ class Flights:
             self._forget_ended()
             return len(self._launched)
 
-    def expected_s(self) -> float:
-        """Time alone of all that has not ended."""
+    def behind_s(self) -> float:
+        """Time alone of all that stands behind the head."""
         with self._lock:
             self._forget_ended()
-            return sum(one.expected_s for one in self._launched)
+            return sum(one.expected_s for one in islice(self._launched, 1, None))
 
     def _forget_ended(self) -> None:
         ended = False
