@@ -6,11 +6,13 @@ from cotenant.core.record import Outcome
 
 
 def window(change, service_s, latency_s=0.4, *, held_back_s=0.02):
-    phase = Phase("m", "p", 0, ("a", "b"), 0.0, 0.0, 1.0, {"a": service_s, "b": held_back_s})
+    phase = Phase(
+        "m", "p", 0, ("a", "b"), 0.0, 0.0, 1.0, {"a": service_s, "b": held_back_s}, change
+    )
     seen = [
         Observation("m", "p", 0, task, 0.5, 0.5, 0.5 + latency_s, 200, Outcome.OK) for task in "ab"
     ]
-    return Window([phase, *seen], change, frozenset("a"))
+    return Window([phase, *seen], frozenset("a"))
 
 
 def test_windows_agree_when_the_machine_was_the_same_and_services_were_alike():

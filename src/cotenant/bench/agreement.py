@@ -10,6 +10,7 @@ windows agree in latency. What is forecast of the mix is never looked at.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -42,8 +43,6 @@ class Window(NamedTuple):
     """What was measured, and what the machine did meanwhile."""
 
     lines: Sequence[Line]
-    change: float
-    """Time that the tasks take alone after it, over that which the forecast takes them to take."""
     uninterrupted: frozenset[str]
     """Tasks whose services no other task interrupts."""
 
@@ -51,6 +50,12 @@ class Window(NamedTuple):
     def phase(self) -> Phase:
         [phase] = [one for one in self.lines if isinstance(one, Phase)]
         return phase
+
+    @property
+    def change(self) -> float:
+        """Time that the tasks take alone after it, over that which the forecast takes them to take;
+        not a number, and so never steady, if nobody has looked."""
+        return math.nan if self.phase.change is None else self.phase.change
 
     @property
     def latencies_s(self) -> Mapping[str, Sequence[float]]:

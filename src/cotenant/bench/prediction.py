@@ -37,7 +37,7 @@ from cotenant.bench.luck import forecasts_with_luck
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
 from cotenant.bench.predictors import PREDICTORS, Predictor
-from cotenant.bench.records import Anchor, Failure, Line, Observation, Phase
+from cotenant.bench.records import Anchor, Failure, Observation, Phase
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.core.errors import CotenantError
 from cotenant.core.workload import Workload
@@ -260,9 +260,8 @@ class PredictionRun:
             self._windows.seconds_s + self._windows.warm_up_s,
         )
         phase, observations = self._measure(one, number)
-        change = self._change(one)
-        lines: list[Line] = [phase._replace(change=change), *observations]
-        seen.append(Window(lines, change, _uninterrupted(one.workload)))
+        phase = phase._replace(change=self._change(one))
+        seen.append(Window([phase, *observations], _uninterrupted(one.workload)))
 
     def _change(self, one: _Up) -> float:
         """Time that the tasks take alone now, over that which the forecast takes them to take."""
