@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyopencl as cl
 import pytest
 
 from cotenant.core.clock import MonotonicClock
@@ -58,8 +59,6 @@ def opened(gate: Any) -> None:
 def test_the_next_kernel_stands_behind_one_that_has_not_ended(
     second: Form, place: Any, tmp_path: Path
 ) -> None:
-    import pyopencl as cl  # noqa: PLC0415
-
     program = spin_program(steps=2, tiles=_TILES, spins=_SPINS, lanes=_LANES)
     resident = Resident(read_bundle(bundled(program, tmp_path, "spins"), "opencl"), place)
     word, answers = PauseWord(place), queue.SimpleQueue[dict[str, Any]]()
