@@ -28,13 +28,15 @@ tiles N_c of S_c threads and ours of S, and w physical blocks, it is taken to be
                   processor's unit takes such blocks in turn, and yet periodic LSTM and squeezenet
                   were a little faster for it
 
-and anything else is too much. Where nothing fits for nothing, critical work still spares `epsilon`
-of its time: shards as brief, of any width within the guard's, that together last no longer than
-that part of the time for which critical work has been there. None can delay it by more than it
-lasts, whatever they share. A launch costs time of its own, and so does being asked, on a processor
-time of the same cores: so each of these is saved up for in full, and what has to wait is not
-looked at again for `patience_s`. The model was made here; the guard narrows what it, or the table,
-gets wrong.
+and anything else is too much. Where nothing fits for nothing, critical work that has been there for
+`starving_s` without a break spares `epsilon` of its time from then on: shards as brief, of any
+width within the guard's, that together last no longer than that part of it. None can delay it by
+more than it lasts, whatever they share. Work that leaves a gap earlier need spare nothing: in the
+gap best-effort work has the whole device, with caches of its own, and what it was given before
+costs more than it brings. A launch costs time of its own, and so does being asked, on a processor
+time of the same cores: so each of these is saved up for in full, and what has to wait is not looked
+at again for `patience_s`. The model was made here; the guard narrows what it, or the table, gets
+wrong.
 """
 
 import math
@@ -85,6 +87,8 @@ class CotenantSharing:
     pauses: bool = True
     critical_first: bool = True
     at_once: bool = True
+    starving_s: float = 0.25
+    """For how long best-effort work may be left without anything."""
     patience_s: float = 0.001
     forms: ClassVar[frozenset[Form]] = frozenset(Form)
 
@@ -126,7 +130,7 @@ class CotenantSharing:
 
     def _spared(self, moment: Moment, tile_s: float, most_s: float) -> Shard | None:
         """What lasts no longer than critical work still has to spare."""
-        spare_s = self.epsilon * moment.critical_s - moment.charged_s
+        spare_s = self.epsilon * (moment.critical_s - self.starving_s) - moment.charged_s
         if spare_s < most_s:
             return None
         width = min(moment.width, full_width(moment))
