@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from cotenant.device.bundle import read_bundle
 from cotenant.device.elastic.launch import forms
 from tests.compiler import kernels
-from tests.device.elastic.bench import Bench, by_hand, same
 from tests.device.elastic.inferences import drawn
 from tests.device.elastic.models import MODELS
+from tests.device.opencl.bench import Bench, by_hand, same
 
 few = settings(
     max_examples=8,

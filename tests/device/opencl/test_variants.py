@@ -9,10 +9,10 @@ import pytest
 
 from cotenant.device.bundle import Bundle, Code, Schedule, read_bundle
 from cotenant.device.elastic.launch import forms
-from tests.device.elastic.bench import Bench
 from tests.device.elastic.inferences import drawn
 from tests.device.elastic.models import MODELS
-from tests.device.elastic.test_forms import check_kernel
+from tests.device.opencl.bench import Bench
+from tests.device.opencl.test_forms import check_kernel
 
 
 @pytest.mark.timeout(900)  # a driver that compiles on the processor needs seconds for a kernel
