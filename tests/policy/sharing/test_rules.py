@@ -266,6 +266,18 @@ def test_shards_that_cost_something_cost_no_more_than_critical_work_can_spare(
     ).next_shard(moment._replace(critical_s=0.0, charged_s=1.0))
 
 
+@given(moment=moments(critical=kernels(), elastic=st.just(True), in_flight=st.just(0)))
+def test_critical_work_that_never_leaves_a_gap_always_spares_something_in_the_end(
+    moment: Moment,
+) -> None:
+    rule = CotenantSharing(epsilon=0.05)
+    tile_s = wave_s(moment.device, moment.kernel)
+    if tile_s is None:
+        return
+    enough_s = rule.starving_s + 1.001 * max(tile_s, rule.shard_s) / rule.epsilon
+    assert rule.next_shard(moment._replace(critical_s=enough_s, charged_s=0.0)) is not None
+
+
 @given(moment=alone, free_s=st.floats(0.01, 1.0) | st.just(math.inf))
 def test_what_is_over_before_any_critical_request_can_come_is_not_made_to_pause(
     moment: Moment, free_s: float
