@@ -2,15 +2,18 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from cotenant.bench.report import REPORT, SUMMARY
+from cotenant.bench.scenarios import Scenario
 from cotenant.bench.suite_report import FRONTIER
+from cotenant.bench.suite_run import Plan, planned
 from cotenant.cli.bench import bench
-from cotenant.core.errors import DeviceError
+from cotenant.core.errors import DeviceError, ExecutionError
 from cotenant.device.elastic.find import find_devices
 from cotenant.device.opencl.kind import OPENCL
 
@@ -54,6 +57,26 @@ def test_options_that_make_no_sense_are_refused_before_anything_starts(
     assert ended.exit_code != 0
     assert words in ended.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_workload_whose_server_does_not_come_up_does_not_take_the_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(scenario: Scenario, *arguments: Any, **options: Any) -> Plan:
+        if scenario.name == "mdtb-a":
+            raise ExecutionError("the server ended while starting")
+        return planned(scenario, *arguments, **options)
+
+    monkeypatch.setattr("cotenant.cli.elastic_suites.planned", refusing)
+    out = tmp_path / "out"
+    options = ["--component", "cpu", "--workload", "A", "--workload", "D", "--quick"]
+    few = ["--seconds", "1", "--rate-scale", "0.5", "--policy", "cotenant"]
+    ended = called("mdtb", "--out", out, *options, *few)
+    assert ended.exit_code == 0, ended.output
+    assert "skipped mdtb-a: the server ended while starting" in ended.output
+    summary = orjson.loads((out / SUMMARY).read_bytes())
+    assert [one["name"] for one in summary["skipped"]] == ["mdtb-a"]
+    assert [one["name"] for one in summary["scenarios"]] == ["mdtb-d"]
 
 
 def test_without_the_compiler_the_extra_is_named(

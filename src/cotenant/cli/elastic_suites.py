@@ -105,13 +105,11 @@ def _suite_command(suite: Suite) -> click.Command:
                 )
                 found, reasons = _bundles(scenarios, place, bundles, console)
                 skipped = _skipped(scenarios, reasons)
-                for one in skipped:
-                    console.print(f"skipped {one.name}: {one.reason}", markup=False)
                 names = {one.name for one in skipped}
                 ready = [placed(one, place, found) for one in scenarios if one.name not in names]
                 with LoadGenerator(cores.generator) as generator:
                     out.mkdir(parents=True, exist_ok=True)
-                    plans = _plans(
+                    plans, failed = _plans(
                         ready,
                         rate_scale,
                         generator,
@@ -120,6 +118,9 @@ def _suite_command(suite: Suite) -> click.Command:
                         memory_bytes=place.memory_bytes,
                         console=console,
                     )
+                    skipped = (*skipped, *failed)
+                    for one in skipped:
+                        console.print(f"skipped {one.name}: {one.reason}", markup=False)
                     header = suite_header_of(
                         suite,
                         place,
@@ -227,14 +228,15 @@ def _plans(
     seed: int,
     memory_bytes: int | None,
     console: Console,
-) -> list[Plan]:
-    plans = []
+) -> tuple[list[Plan], list[Skipped]]:
+    """What is about to be measured, and what cannot be: a server that does not come up."""
+    plans, failed = [], []
     with progress_bar(console) as progress:
         bar = progress.add_task("rates", total=len(scenarios))
         for scenario in scenarios:
             progress.update(bar, description=f"{scenario.name}: latency alone")
-            plans.append(
-                planned(
+            try:
+                plan = planned(
                     scenario,
                     rate_scale,
                     generator,
@@ -242,9 +244,12 @@ def _plans(
                     seed=seed,
                     memory_bytes=memory_bytes,
                 )
-            )
+            except CotenantError as error:
+                failed.append(Skipped(scenario.name, str(error)))
+            else:
+                plans.append(plan)
             progress.advance(bar)
-    return plans
+    return plans, failed
 
 
 _OUT = click.Path(path_type=Path, file_okay=False)
