@@ -49,11 +49,11 @@ def header(**tasks):
     }
 
 
-def window(number, **latencies_s):
+def window(number, service_s=None, **latencies_s):
     """Every request of a task takes the same time, so that each of its figures is that time."""
     start_s = 100.0 * (number + 1)
     place = ("mix-01", "cotenant", number)
-    yield Phase(*place, tuple(latencies_s), start_s - 1.0, start_s, start_s + 10.0, {})
+    yield Phase(*place, tuple(latencies_s), start_s - 1.0, start_s, start_s + 10.0, service_s or {})
     for task, latency_s in latencies_s.items():
         early_s = start_s - 0.5  # warm-up: it must not count
         yield Observation(*place, task, early_s, early_s, early_s + 9.0, 200, Outcome.OK)
@@ -99,8 +99,8 @@ def test_the_errors_are_those_worked_out_by_hand(folder):
     assert summary["mape_of"]["published"]["mean"] == pytest.approx(1.0)  # of b alone
     assert summary["mape"]["p95"] == pytest.approx((0.1 + 0.25) / 2)  # b: 90 against 120
     assert summary["luck_mape"] == pytest.approx({"mean": 0.02, "p95": 0.03, "p99": 0.06})
-    # The first window as the prediction of the second: nothing for c, 80 against 120 for b.
-    assert summary["repeatability_mape"]["mean"] == pytest.approx((0.0 + 1 / 3) / 2)
+    # Each window as the prediction of the other: nothing for c, 80 against 120 and back for b.
+    assert summary["repeatability_mape"]["mean"] == pytest.approx((0.0 + (1 / 3 + 1 / 2) / 2) / 2)
 
 
 def test_the_error_is_told_by_criticality_and_by_load(folder):
@@ -116,7 +116,7 @@ def test_the_error_is_told_by_criticality_and_by_load(folder):
     assert parts["best-effort"]["mape"]["p95"] == pytest.approx(0.25)
     assert parts["load 0.42 to 0.63"]["mape"]["p95"] == pytest.approx(0.175)
     assert parts["load 0.20 to 0.42"]["mape"]["p95"] is None
-    assert parts["best-effort"]["repeatability_mape"]["mean"] == pytest.approx(1 / 3)
+    assert parts["best-effort"]["repeatability_mape"]["mean"] == pytest.approx(5 / 12)
 
 
 def test_verdicts_and_false_fits(folder):
@@ -142,8 +142,32 @@ def test_a_report_says_every_figure_and_what_failed(folder):
     assert "it would not start" in text
     assert "MISS" in text
     assert "fits, WRONG" in text
-    assert "| best-effort | 1 | 10.0% | 25.0% | 25.0% | 33.3% | 33.3% | 33.3% |" in text
+    assert "| best-effort | 1 | 10.0% | 25.0% | 25.0% | 41.7% | 41.7% | 41.7% |" in text
     assert (folder / SCATTER).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_window_on_another_machine_does_not_count_and_is_told(tmp_path):
+    with RecordWriter(tmp_path / RECORDS, header(c="critical")) as writer:
+        writer.write(
+            [
+                forecast("c", "cotenant", 0.05, True),
+                *window(0, {"c": 0.02}, c=0.05),
+                *window(1, {"c": 0.03}, c=0.09),
+                *window(2, {"c": 0.021}, c=0.05),
+            ]
+        )
+    write_prediction_report(tmp_path)
+    summary = orjson.loads((tmp_path / SUMMARY).read_bytes())
+    assert summary["steadiness"]["windows"] == 3
+    assert summary["steadiness"]["left_out"] == 1
+    [row] = summary["rows"]
+    assert row["requests"] == 20
+    assert summary["mape"]["mean"] == pytest.approx(0.0)
+    assert summary["repeatability_mape"]["mean"] == pytest.approx(0.0)
+    every = summary["every_window"]
+    assert every["mape"]["mean"] == pytest.approx(1.0 - 0.05 / (0.19 / 3))
+    assert every["repeatability_mape"]["mean"] > 0.2
+    assert "Of 3 windows 1 do not count" in (tmp_path / REPORT).read_text()
 
 
 def test_records_that_saw_nothing_miss_every_bar(tmp_path):

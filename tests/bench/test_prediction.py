@@ -6,21 +6,14 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from cotenant.bench.accuracy import summarise
-from cotenant.bench.agreement import Limits
 from cotenant.bench.anchor import Looks, Speed
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixes import DrawnMix
-from cotenant.bench.prediction import (
-    MOST_WINDOWS,
-    ROUNDS,
-    PredictionRun,
-    Windows,
-    described,
-)
+from cotenant.bench.prediction import PredictionRun, Windows, described
 from cotenant.bench.prediction_report import SCATTER
 from cotenant.bench.records import Forecast, RecordWriter, read_records
 from cotenant.bench.report import RECORDS, REPORT, SUMMARY
+from cotenant.bench.steady import WINDOWS
 from cotenant.bench.zoo_profile import zoo_workload
 from cotenant.cli.bench import bench
 from cotenant.core.hardware import allowed_cores
@@ -34,7 +27,7 @@ from tests.prediction.made_up import fixed, made_up
 from tests.prediction.made_up import subject_of as made_up_subject
 
 MODELS = ("gru", "shufflenet")
-WINDOWS = Windows(seconds_s=0.6, warm_up_s=0.1, seed=5, patience_s=0.0, limits=Limits(9.0, 9.0))
+SHORT = Windows(seconds_s=0.6, warm_up_s=0.1, seed=5, patience_s=0.0)
 
 
 @pytest.fixture
@@ -69,11 +62,12 @@ def test_one_mix_is_predicted_then_measured_then_reported(profile, tmp_path):
     out = tmp_path / "out"
     models = [part for name in MODELS for part in ("--model", name)]
     short = ("--seconds", 1.0, "--warm-up", 0.2)
-    whatever = ("--patience", 0, "--steady", 9, "--alike", 9)  # the machine does: tests share it
-    result = run("--out", out, "--profile", profile, "--mixes", 1, *short, *whatever, *models)
+    result = run(
+        *("--out", out, "--profile", profile, "--mixes", 1, "--patience", 0), *short, *models
+    )
     assert result.exit_code == 0, result.output
     kinds = [orjson.loads(line)["kind"] for line in (out / RECORDS).read_bytes().splitlines()]
-    assert kinds.count("phase") == 2
+    assert kinds.count("phase") == WINDOWS
     assert kinds.index("phase") > max(
         place for place, kind in enumerate(kinds) if kind == "forecast"
     )
@@ -167,7 +161,7 @@ def said(workload, profile):
     ]
 
 
-def run_mixes(folder, *names, predictors, program, alone_s=0.01, windows=WINDOWS):
+def run_mixes(folder, *names, predictors, program, alone_s=0.01, announce=lambda step: None):
     mixes = [mix(name) for name in names]
     header = {
         "policies": ["cotenant"],
@@ -181,9 +175,10 @@ def run_mixes(folder, *names, predictors, program, alone_s=0.01, windows=WINDOWS
             mixes,
             ("cotenant",),
             {"cotenant": made_up({"zoo:a": alone_s})},
-            windows,
+            SHORT,
             sink=writer,
             folder=folder,
+            announce=announce,
             predictors=predictors,
             subject_of=made_up_subject,
             program=program,
@@ -191,21 +186,29 @@ def run_mixes(folder, *names, predictors, program, alone_s=0.01, windows=WINDOWS
     return read_records(folder / RECORDS)
 
 
-def test_two_mixes_take_turns_and_draw_arrivals_of_their_own(tmp_path):
+def test_mixes_are_measured_in_rounds_after_all_forecasts_and_draw_arrivals_of_their_own(tmp_path):
     records = run_mixes(
         tmp_path, "one", "two", predictors={"own": said}, program=(*FAKE, "--service-s", "0.002")
     )
     in_time = sorted(records.phases, key=lambda one: one.start_s)
-    assert [one.round for one in in_time] == [0, 0, 1, 1]
-    assert {one.scenario for one in in_time[:2]} == {"one", "two"}
+    assert [one.round for one in in_time] == [0, 0, 1, 1, 2, 2]
+    for first, second in zip(in_time[::2], in_time[1::2], strict=True):
+        assert {first.scenario, second.scenario} == {"one", "two"}
+    kinds = [orjson.loads(line)["kind"] for line in (tmp_path / RECORDS).read_bytes().splitlines()]
+    assert [kind for kind in kinds if kind != "request"] == [
+        *("header", "anchor", "anchor", "forecast", "forecast"),
+        *("phase",) * 6,
+    ]
     firsts = {
         min(one.scheduled_s for one in records.observations if seen(one, phase))
         - phase.warm_up_from_s
         for phase in records.phases
     }
-    assert len(firsts) == 4
+    assert len(firsts) == 6
     kept = {one.name for one in tmp_path.glob("served-*.jsonl")}
-    assert kept == {"served-one-cotenant.jsonl", "served-two-cotenant.jsonl"}
+    assert kept == {
+        f"served-{name}-cotenant-{number}.jsonl" for name in ("one", "two") for number in range(3)
+    }
 
 
 def seen(one, phase):
@@ -235,11 +238,11 @@ def test_a_prediction_that_fails_is_written_down_and_the_mix_still_measured(tmp_
 
     records = run_mixes(tmp_path, "one", predictors={"own": said, "other": fails}, program=FAKE)
     assert [one.reason for one in records.failures] == ["no inverse"]
-    assert len(records.phases) == 2
+    assert len(records.phases) == WINDOWS
     assert {one.predictor for one in records.forecasts} == {"cotenant"}
 
 
-def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
+def test_forecasts_start_from_what_all_looks_say_of_a_model(tmp_path):
     given = []
 
     def keeps(workload, profile):
@@ -255,59 +258,30 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
         alone_s=0.01,
     )
     looks = Looks()
-    for seen, (workload, profile) in zip(records.anchors[:2], given, strict=True):
-        assert 1.9 < seen.calm["a"] < 4.0  # the fake and its network add to the 20 ms
+    for look, (workload, _) in zip(records.anchors, given, strict=True):
+        assert 1.9 < look.calm["a"] < 4.0  # the fake and its network add to the 20 ms
         looks.add(
             workload,
             made_up_subject,
-            {"a": Speed(seen.calm["a"], seen.warm["a"], seen.in_turns["a"])},
+            {"a": Speed(look.calm["a"], look.warm["a"], look.in_turns["a"])},
         )
+    for workload, profile in given:
         expected = looks.expected(workload, made_up_subject)["a"].calm
         assert profile.alone[0].service.mean_s == pytest.approx(0.01 * expected)
 
 
-def test_a_mix_under_which_the_machine_changed_is_predicted_and_measured_again(tmp_path):
-    # Some 215 requests are asked before the forecast, and 21 in a window.
-    mark = str(tmp_path / "slow")
-    slow = ("--service-s", "0.02", "--slow-on", "228", "--slow-mark", mark)
+def test_a_machine_that_lacks_a_core_is_waited_for(tmp_path):
+    said_so = []
     records = run_mixes(
         tmp_path,
         "one",
         predictors={"own": said},
-        program=(*FAKE, *slow),
-        alone_s=0.02,
-        windows=WINDOWS._replace(limits=Limits(0.2, 0.2)),
+        program=(*FAKE, "--service-s", "0.02"),
+        alone_s=0.005,
+        announce=lambda step: said_so.append(step.doing),
     )
-    assert len(records.phases) == 2
-    assert 1 <= len(records.unsteady) < MOST_WINDOWS
-    assert not any(one.kept for one in records.unsteady)
-    assert records.unsteady[-1].change > 1.2
-    assert records.unsteady[-1].figures["a"]["mean"] > 0.02
-    before, after = records.anchors
-    assert after.warm["a"] > 1.2 * before.warm["a"]
-    assert len(records.forecasts) == 2
-    summary = summarise(records)
-    assert summary["steadiness"]["left_out"] == len(records.unsteady)
-    assert summary["steadiness"]["kept_unsteady"] == 0
-    assert summary["repeatability_mape_first_two"]["mean"] > 0.0
-
-
-def test_a_machine_that_goes_on_changing_is_measured_and_said_to_be_unsteady(tmp_path):
-    slow = ("--service-s", "0.02", "--drift", "0.002")
-    records = run_mixes(
-        tmp_path,
-        "one",
-        predictors={"own": said},
-        program=(*FAKE, *slow),
-        alone_s=0.02,
-        windows=WINDOWS._replace(limits=Limits(0.02, 9.0)),
-    )
-    assert len(records.phases) == 2
-    kept = [one.kept for one in records.unsteady]
-    # In the last round whatever was measured counts; before, a machine that has changed is left.
-    assert ROUNDS - 1 + MOST_WINDOWS <= len(kept) < ROUNDS * MOST_WINDOWS
-    assert sum(kept) == 2
-    assert not any(kept[:-MOST_WINDOWS])
+    assert sum("waiting" in one for one in said_so) == 2
+    assert len(records.anchors) == 1
 
 
 def test_the_generator_is_not_left_running(tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
 """Records of predictions and measurements go in, the figures of `summary.json` come out.
 
 A row is one task of one mix under one policy. Measured figures pool the requests that were due
-in both windows; the error is |predicted - measured| / measured, and every row counts alike.
-Repeatability is the same error with the first window standing in for the prediction of the
-second: what is left of it no predictor can remove. It is told twice, of the windows that count
-and of the first two that were measured of each mix.
+in all windows that count (`bench/steady.py`); the error is |predicted - measured| / measured, and
+every row counts alike. Repeatability is the same error with one window standing in for the
+prediction of the others, on the average over all windows of a row: what is left of it no predictor
+can remove. Both are told once more with every window counted.
 
 Windows are short, and the figures of so few requests are not those of a long run, whatever the
 machine does: `bench/luck.py` says what error a forecast would be found to have if its model were
@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cotenant.bench.figures import Round, Sample, Samples, samples_by_key
+from cotenant.bench.figures import Sample, Samples, samples_by_key
 from cotenant.bench.mixes import UTILIZATION
 from cotenant.bench.predictors import OWN
-from cotenant.bench.records import Forecast, Luck, Records
+from cotenant.bench.records import Forecast, Luck, Phase, Records
+from cotenant.bench.steady import steady
 from cotenant.core.task import Criticality
 
 FIGURES = ("mean", "p95", "p99")
@@ -51,7 +52,8 @@ def measured(latencies_s: Samples) -> Measured:
 
 def summarise(records: Records) -> dict[str, Any]:
     """The document of `summary.json`."""
-    rows = _rows(records)
+    counted = records._replace(phases=_counted(records))
+    rows = _rows(counted)
     header = records.header
     policies = [one for one in header["policies"] if any(row["policy"] == one for row in rows)]
     return {
@@ -62,8 +64,8 @@ def summarise(records: Records) -> dict[str, Any]:
         "mixes": len({row["mix"] for row in rows}),
         "asked": len(header["mixes"]),
         **_errors(rows),
-        "steadiness": _steadiness(records),
-        "repeatability_mape_first_two": _first_two(records, rows),
+        "steadiness": _steadiness(records, counted),
+        "every_window": _every_window(rows if counted == records else _rows(records)),
         "policies": {
             policy: _errors([row for row in rows if row["policy"] == policy]) for policy in policies
         },
@@ -71,6 +73,15 @@ def summarise(records: Records) -> dict[str, Any]:
         "failures": [one._asdict() for one in records.failures],
         "rows": rows,
     }
+
+
+def _counted(records: Records) -> tuple[Phase, ...]:
+    """The windows in which the machine was as in the others of the mix."""
+    windows: dict[tuple[str, str], list[Phase]] = {}
+    for one in records.phases:
+        windows.setdefault((one.scenario, one.policy), []).append(one)
+    tasks = {mix["name"]: mix["tasks"] for mix in records.header["mixes"]}
+    return tuple(phase for (mix, _), each in windows.items() for phase in steady(each, tasks[mix]))
 
 
 def _rows(records: Records) -> list[dict[str, Any]]:
@@ -113,10 +124,11 @@ def _row(
         "requests": sample.due,
         "measured": measured(np.concatenate(windows))._asdict(),
         "windows": [measured(one)._asdict() for one in windows],
+        "again": _again(windows),
         "service_s": sample.service_s,
         "luck": luck and {figure: getattr(luck, figure) for figure in FIGURES},
         "attainment": sample.attainment,
-        "attainments": [_attained(sample, one) for one in sample.rounds],
+        "attainments": [one.attainment for one in sample.by_round().values()],
         "predicted": {
             name: {
                 "mean": one.mean_s,
@@ -186,14 +198,21 @@ def mape(rows: Iterable[Mapping[str, Any]], predictor: str, figure: str) -> floa
     return float(np.mean(errors)) if errors else None
 
 
-def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
+def _again(windows: Sequence[Samples]) -> dict[str, float] | None:
+    """The error of one window as the prediction of the others, on the average over all."""
+    if len(windows) < 2:
+        return None
     errors = [
-        abs(first[figure] - second[figure]) / second[figure]
-        for row in rows
-        if len(row["windows"]) == 2
-        for first, second in [row["windows"]]
+        abs(np.array(measured(one)) / np.array(measured(np.concatenate(others))) - 1.0)
+        for place, one in enumerate(windows)
+        if (others := [*windows[:place], *windows[place + 1 :]])
     ]
-    return float(np.mean(errors)) if errors else None
+    return dict(zip(FIGURES, np.mean(errors, axis=0).tolist(), strict=True))
+
+
+def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
+    known = [row["again"][figure] for row in rows if row["again"] is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _luck(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
@@ -201,12 +220,8 @@ def _luck(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _attained(sample: Sample, one: Round) -> float | None:
-    return sum(map(sample.within, one.due)) / len(one.due) if one.due else None
-
-
-def _steadiness(records: Records) -> dict[str, Any]:
-    """What the machine itself did: its speed before each mix, and the windows that it spoilt."""
+def _steadiness(records: Records, counted: Records) -> dict[str, Any]:
+    """What the machine itself did: its speed before the forecasts, and the windows it spoilt."""
     speeds = [float(np.median(list(one.warm.values()))) for one in records.anchors if one.warm]
     return {
         "slower_than_profiled": {
@@ -214,41 +229,25 @@ def _steadiness(records: Records) -> dict[str, Any]:
             "median": float(np.median(speeds)) if speeds else None,
             "most": max(speeds, default=None),
         },
-        "windows": len(records.phases) + sum(not one.kept for one in records.unsteady),
-        "left_out": sum(not one.kept for one in records.unsteady),
-        "kept_unsteady": sum(one.kept for one in records.unsteady),
+        "windows": len(records.phases),
+        "left_out": len(records.phases) - len(counted.phases),
     }
 
 
-def _first_two(records: Records, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Repeatability of the first two windows of each mix, whether they count or not."""
-    phases = {(one.scenario, one.policy, one.round): one.start_s for one in records.phases}
-    windows: dict[tuple[str, str], dict[float, Mapping[str, Mapping[str, float]]]] = {}
-    for one in records.unsteady:
-        windows.setdefault((one.scenario, one.policy), {})[one.start_s] = one.figures
-    for row in rows:
-        place = (row["mix"], row["policy"])
-        starts_s = sorted(start_s for key, start_s in phases.items() if key[:2] == place)
-        for start_s, figures in zip(starts_s, row["windows"], strict=False):
-            known = windows.setdefault(place, {}).get(start_s, {})
-            windows[place][start_s] = {**known, row["task"]: figures}
-    errors: dict[str, list[float]] = {figure: [] for figure in FIGURES}
-    for seen in windows.values():
-        first, second = ([seen[start_s] for start_s in sorted(seen)] + [{}, {}])[:2]
-        for task in first.keys() & second.keys():
-            for figure, values in errors.items():
-                then, now = first[task][figure], second[task][figure]
-                values.append(abs(then - now) / now)
-    return {figure: float(np.mean(values)) if values else None for figure, values in errors.items()}
+def _every_window(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The errors with every window counted, whatever the machine did."""
+    return {
+        "mape": {figure: mape(rows, OWN, figure) for figure in FIGURES},
+        "repeatability_mape": {figure: _repeatability(rows, figure) for figure in FIGURES},
+    }
 
 
 def _verdict_repeatability(rows: Iterable[Mapping[str, Any]]) -> float | None:
-    """How often both windows of a task say the same."""
+    """How often all windows of a task say the same."""
     same = [
-        (first >= row["slo"]["quantile"]) == (second >= row["slo"]["quantile"])
+        len({attained >= row["slo"]["quantile"] for attained in row["attainments"]}) == 1
         for row in rows
-        if row["slo"] is not None and None not in row["attainments"] and len(row["windows"]) == 2
-        for first, second in [row["attainments"]]
+        if row["slo"] is not None and None not in row["attainments"] and len(row["attainments"]) > 1
     ]
     return float(np.mean(same)) if same else None
 

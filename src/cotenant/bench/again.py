@@ -22,7 +22,7 @@ from cotenant.profiling.subject import subject_of as real_subject_of
 
 
 class Asked(NamedTuple):
-    """One mix as it was forecast last."""
+    """One mix as it was forecast."""
 
     workload: Workload
     profile: Profile
@@ -52,7 +52,6 @@ def forecast_again(
     """
     yield from records.anchors
     yield from records.failures
-    yield from records.unsteady
     yield from records.phases
     yield from records.observations
     for asked in _asked(records, folder, subject_of):
@@ -72,15 +71,24 @@ def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> list[Asked]
     policies = records.header["policies"]
     profiles = {policy: load_profile(profile_of(folder, policy), None) for policy in policies}
     looks = {policy: Looks() for policy in policies}
-    last: dict[tuple[str, str], Asked] = {}
+    workloads = []
     for seen in records.anchors:
         workload = load_workload(workload_path_of(folder, seen.scenario))
         workload = workload.model_copy(update={"policy": seen.policy})
         looks[seen.policy].add(workload, subject_of, _speeds(seen))
-        expected = looks[seen.policy].expected(workload, subject_of)
-        profile = anchored(profiles[seen.policy], workload, subject_of, expected)
-        last[seen.scenario, seen.policy] = Asked(workload, profile)
-    return list(last.values())
+        workloads.append(workload)
+    return [
+        Asked(
+            workload,
+            anchored(
+                profiles[workload.policy],
+                workload,
+                subject_of,
+                looks[workload.policy].expected(workload, subject_of),
+            ),
+        )
+        for workload in workloads
+    ]
 
 
 def _speeds(seen: Anchor) -> Mapping[str, Speed]:

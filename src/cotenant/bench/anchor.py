@@ -1,12 +1,10 @@
 """A profile and looks at a server go in; the profile as the looks have corrected it comes out.
 
 A shared machine is not always as fast as it was when it was profiled: it was slow while one model
-was measured, and fast during another. So each task of a mix is asked alone just before the mix is
-predicted, and the forecast takes what all looks so far say of its model, on the machine as it
-usually is. What one look says of the machine itself is noise (5 % over two seconds, of which
-nothing is left after 15 s), unless it is more than that. Asked again after each window, tasks tell
-whether the machine was a wholly other one than the forecast is for. Nothing here looks at the
-latencies of a mix.
+was measured, and fast during another. So each task of every mix is asked alone before anything is
+predicted, and the forecasts take what all looks together say of a model, on the machine as it
+usually is. What one look says of the machine itself is noise: 5 % over two seconds, of which
+nothing is left after 15 s. Nothing here looks at the latencies of a mix.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +23,7 @@ from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 SubjectOf = Callable[[Task, Workload], Subject]
 
 _PASSES = 3
-"""Over all tasks: what disturbs the machine for a second spoils one look of three."""
+"""Over all tasks, so that each is seen at several moments."""
 _CALM, _QUICK = 8, 16
 """Requests of a look, with pauses and without: of these at least so many."""
 _QUICK_S = 0.5
@@ -35,10 +33,9 @@ _DOUBT = 0.5
 """Looks without a finding that a model starts with ..."""
 _TRUST = 3
 """... and the machine, of which the profile has seen more."""
-_LATELY = 12
-"""Looks that tell how fast the machine usually is."""
 _NOISE = 0.15
-"""Logarithm of a speed: three times what looks at the same machine differ by."""
+"""Logarithm of a speed: three times what looks at the same machine differ by. One that is further
+off counts as if it were so far."""
 _SWEEPS = 20
 
 Paces = npt.NDArray[np.float64]
@@ -75,7 +72,7 @@ def speeds(
         for task, (calm, warm) in alone.items():
             seen[task].append(Speed(calm, warm, turns[task]))
     return {
-        task: Speed(*(float(np.median(pace)) for pace in zip(*passes, strict=True)))
+        task: Speed(*(float(np.mean(pace)) for pace in zip(*passes, strict=True)))
         for task, passes in seen.items()
     }
 
@@ -89,7 +86,8 @@ class Looks:
         log look[i, model] = machine[i] + model + the moment's noise.
 
     Both parts are medians of what the other one leaves over, in turns (Tukey's median polish).
-    Alone, a model takes as long whether it is critical or not.
+    Alone, a model takes as long whether it is critical or not. A machine is slow now and then
+    rather than fast, and means are to be forecast, so how fast it usually is is a mean.
     """
 
     def __init__(self) -> None:
@@ -105,14 +103,14 @@ class Looks:
         )
 
     def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
-        """Each task's model at each pace, on the machine as it usually is, or wholly changed."""
+        """Each task's model at each pace, on the machine as it usually is."""
         machine, models = self._told_apart()
-        lately = machine[-_LATELY:]
-        usual = len(lately) / (len(lately) + _TRUST) * float(np.median(lately))
-        now = usual if abs(machine[-1] - usual) <= _NOISE else machine[-1]
+        middle = float(np.median(machine))
+        kept = np.clip(machine, middle - _NOISE, middle + _NOISE)
+        usual = kept.size / (kept.size + _TRUST) * float(kept.mean())
         return {
             task.name: Speed(
-                *np.exp(now + models[subject_of(task, workload).of_any_criticality]).tolist()
+                *np.exp(usual + models[subject_of(task, workload).of_any_criticality]).tolist()
             )
             for task in workload.tasks
         }
@@ -144,7 +142,7 @@ class Looks:
 def turn_speeds(
     workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
 ) -> dict[str, float]:
-    """The same in turns only: quick enough for after each window.
+    """The same in turns only.
 
     Raises:
         ExecutionError: a task does not answer.

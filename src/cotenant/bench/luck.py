@@ -2,8 +2,8 @@
 
 A window begins with an idle server and draws arrivals of its own, so the figures of its few
 requests are not those of a long run, whatever the machine does. The forecast's own model is
-therefore measured as the server will be, on the virtual clock: two windows, taken together, and
-that many times over.
+therefore measured as the server will be, on the virtual clock: as many windows, taken together,
+and that many times over.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,10 +12,10 @@ from functools import partial
 import numpy as np
 
 from cotenant.bench.accuracy import FIGURES, Measured, measured
-from cotenant.bench.agreement import WINDOWS
 from cotenant.bench.anchor import SubjectOf
 from cotenant.bench.predictors import OWN, Predictor
 from cotenant.bench.records import Forecast, Line, Luck
+from cotenant.bench.steady import WINDOWS
 from cotenant.core.record import Outcome, Record
 from cotenant.core.workload import Workload
 from cotenant.prediction.predict import mix_under

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 
 from cotenant.bench.accuracy import FIGURES, summarise
-from cotenant.bench.agreement import Limits
 from cotenant.bench.bars import Bar
 from cotenant.bench.cores import core_count, who_runs_where
 from cotenant.bench.predictors import OWN, PLAIN
 from cotenant.bench.records import Records, read_records
 from cotenant.bench.report import RECORDS, REPORT, SUMMARY
 from cotenant.bench.scatter import draw_scatter
+from cotenant.bench.steady import LIMIT, WINDOWS
 from cotenant.core.units import format_bytes, format_duration
 
 SCATTER = "scatter.png"
@@ -91,7 +91,7 @@ def markdown(records: Records, summary: Mapping[str, Any], bars: Sequence[Bar]) 
             f"- {one['scenario']}, {one['policy']}: {one['reason']}" for one in summary["failures"]
         ]
         lines += [""]
-    return "\n".join([*lines, *_method(Limits(**records.header.get("limits", {})))]) + "\n"
+    return "\n".join([*lines, *_method()]) + "\n"
 
 
 def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
@@ -108,23 +108,23 @@ def _conditions(records: Records, summary: Mapping[str, Any]) -> Iterator[str]:
         yield "Forecasts are those of a later version, made again from what was known then."
     yield (
         f"Seed {header['seed']}; {summary['mixes']} of {summary['asked']} mixes, "
-        f"{len(summary['rows'])} tasks; two windows of {header['seconds_s']:g} s each, after "
+        f"{len(summary['rows'])} tasks; {WINDOWS} windows of {header['seconds_s']:g} s each, after "
         f"{header['warm_up_s']:g} s of warm-up; {len(records.observations)} requests."
     )
 
 
 def _steadiness(found: Mapping[str, Any]) -> str:
     slower = found["slower_than_profiled"]
-    if slower["median"] is None:
-        return "How fast the machine was before each mix is not known."
-    text = (
-        f"Before the mixes the machine took {slower['median']:.2f} times as long as when it was "
-        f"profiled (least {slower['least']:.2f}, most {slower['most']:.2f})."
-    )
-    if found["left_out"] or found["kept_unsteady"]:
+    text = "How fast the machine was before the forecasts is not known."
+    if slower["median"] is not None:
+        text = (
+            f"Before the forecasts the machine took {slower['median']:.2f} times as long as when "
+            f"it was profiled (least {slower['least']:.2f}, most {slower['most']:.2f})."
+        )
+    if found["left_out"]:
         text += (
-            f" Of {found['windows']} windows {found['left_out']} do not count, because the machine "
-            f"changed; {found['kept_unsteady']} count although it did."
+            f" Of {found['windows']} windows {found['left_out']} do not count, because services "
+            f"of critical tasks were {LIMIT:.0%} off those of the mix's median window."
         )
     return text
 
@@ -146,10 +146,13 @@ def _errors(title: str, errors: Mapping[str, Any]) -> Iterator[str]:
     cells = " | ".join(_share(errors["repeatability_mape"][figure]) for figure in FIGURES)
     same = _share(errors["verdict_repeatability"])
     yield f"| *the same mix measured again* | {cells} | {same} | |"
-    first_two = errors.get("repeatability_mape_first_two")
-    if first_two is not None:
-        cells = " | ".join(_share(first_two[figure]) for figure in FIGURES)
-        yield f"| *the first two windows of each mix, whatever the machine did* | {cells} | | |"
+    if every := errors.get("every_window"):
+        for name, error in (
+            (f"{OWN}, every window counted", "mape"),
+            ("the same mix measured again, every window counted", "repeatability_mape"),
+        ):
+            cells = " | ".join(_share(every[error][figure]) for figure in FIGURES)
+            yield f"| *{name}* | {cells} | | |"
     cells = " | ".join(_share(errors["luck_mape"][figure]) for figure in FIGURES)
     yield f"| *a forecast whose model is right, in windows as short as these* | {cells} | | |"
     yield ""
@@ -209,23 +212,23 @@ def _row(row: Mapping[str, Any]) -> str:
     )
 
 
-def _method(limits: Limits) -> Iterator[str]:
+def _method() -> Iterator[str]:
     yield "## How to read this"
     yield ""
     yield (
-        "Every mix was predicted before it was measured. Just before, each of its tasks was asked "
-        "alone, and all predictors start from the profile as such looks have corrected it. A mix "
-        "was measured until two windows agreed on how fast the machine was: each task alone took "
-        f"what the forecast takes it to, within {limits.steady:.0%}, and service times of critical "
-        f"tasks differed by at most {limits.alike:.0%} (geometric mean), latencies of all by at "
-        "most three times as much. The forecast had no say in it. Latency is what the client sees, "
-        "from the time a request was due; quantiles are those of answered requests, pooled over "
-        "both windows. The error of a figure is |predicted - measured| / measured, and the mean of "
-        "that over all tasks stands in the table. The two windows of a mix draw arrivals of their "
-        "own; *measured again* takes the first window as the prediction of the second: it contains "
-        "the luck of the arrivals and the drift of the machine, and with half as many requests as "
-        "the measurement has in all. A verdict is right if the task was said to fit and met its "
-        "SLO at its quantile, or neither; a false fit attained less than 0.9 times its quantile."
+        "All mixes were predicted before any was measured. Each task of every mix was asked alone, "
+        "and all predictors start from the profile as these looks have corrected it. Then mixes "
+        f"were measured in {WINDOWS} rounds, in another order each time, so that the windows of a "
+        "mix are far apart. A window in which services of critical tasks were "
+        f"{LIMIT:.0%} off those of the mix's median window does not count; the forecast has no say "
+        "in it. Latency is what the client sees, from the time a request was due; quantiles are "
+        "those of answered requests, pooled over all windows that count. The error of a figure is "
+        "|predicted - measured| / measured, and the mean of that over all tasks stands in the "
+        "table. Windows draw arrivals of their own; *measured again* takes one window as the "
+        "prediction of the others together: it contains the luck of the arrivals and the drift of "
+        "the machine, and has fewer requests than the measurement. A verdict is right if the task "
+        "was said to fit and met its SLO at its quantile, or neither; a false fit attained less "
+        "than 0.9 times its quantile."
     )
 
 

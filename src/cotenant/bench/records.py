@@ -33,9 +33,6 @@ class Phase(NamedTuple):
     end_s: float
     service_s: dict[str, float]
     """Mean time inside the model as the server's statistics tell it, where they do."""
-    change: float | None = None
-    """Of a window of a mix: time that the tasks take alone after it, over what its forecast takes
-    them to take; `None` elsewhere, and in earlier records."""
 
 
 class Observation(NamedTuple):
@@ -127,21 +124,6 @@ class Luck(NamedTuple):
     p99: float
 
 
-class Unsteady(NamedTuple):
-    """A window of a mix that no other one agreed with, so that the mix was measured again."""
-
-    scenario: str
-    policy: str
-    round: int
-    start_s: float
-    change: float
-    """Time that the tasks take alone after it, over that before the forecast."""
-    kept: bool
-    """No two windows that agree could be had: its requests count."""
-    figures: dict[str, dict[str, float]]
-    """By task: mean, p95 and p99 of its latencies in seconds."""
-
-
 class Failure(NamedTuple):
     """A part of a run that could not be done; the rest goes on without it."""
 
@@ -160,7 +142,7 @@ class Pause(NamedTuple):
     """From the flag until the device was free."""
 
 
-Line = Phase | Observation | Memory | Kill | Pause | Forecast | Luck | Anchor | Unsteady | Failure
+Line = Phase | Observation | Memory | Kill | Pause | Forecast | Luck | Anchor | Failure
 _KINDS = {
     "phase": Phase,
     "request": Observation,
@@ -170,7 +152,6 @@ _KINDS = {
     "forecast": Forecast,
     "luck": Luck,
     "anchor": Anchor,
-    "unsteady": Unsteady,
     "failure": Failure,
 }
 _NAMES = {noun: kind for kind, noun in _KINDS.items()}
@@ -188,7 +169,6 @@ class Records(NamedTuple):
     forecasts: tuple[Forecast, ...] = ()
     failures: tuple[Failure, ...] = ()
     anchors: tuple[Anchor, ...] = ()
-    unsteady: tuple[Unsteady, ...] = ()
     luck: tuple[Luck, ...] = ()
 
 
@@ -256,7 +236,6 @@ def read_records(path: Path) -> Records:
         tuple(found[Forecast]),
         tuple(found[Failure]),
         tuple(found[Anchor]),
-        tuple(found[Unsteady]),
         tuple(found[Luck]),
     )
 

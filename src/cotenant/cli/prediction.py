@@ -7,7 +7,6 @@ import click
 from rich.progress import Progress
 
 from cotenant.bench.again import forecast_again, profile_of
-from cotenant.bench.agreement import Limits
 from cotenant.bench.cores import Cores, confined, shared_out
 from cotenant.bench.header import suite_header
 from cotenant.bench.mixes import MODELS, SEEDS, draw_mixes, seeds_of
@@ -45,9 +44,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5),
-    default=50.0,
+    default=35.0,
     show_default=True,
-    help="Length of each of a mix's two windows.",
+    help="Length of each of a mix's three windows.",
 )
 @click.option("--warm-up", type=click.FloatRange(0.0), default=4.0, show_default=True)
 @click.option(
@@ -55,21 +54,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.FloatRange(0.0),
     default=15.0,
     show_default=True,
-    help="Seconds to wait before a machine that has changed is looked at again.",
-)
-@click.option(
-    "--steady",
-    type=click.FloatRange(0.0),
-    default=0.15,
-    show_default=True,
-    help="How far the machine's speed may change over a window, as a fraction.",
-)
-@click.option(
-    "--alike",
-    type=click.FloatRange(0.0),
-    default=0.08,
-    show_default=True,
-    help="How far service times may differ between the two windows of a mix, as a fraction.",
+    help="Seconds to wait before a machine that lacks a core is looked at again.",
 )
 @cores_option
 @click.option("--policy", "policies", multiple=True, help="One or more; 'cotenant' if absent.")
@@ -89,8 +74,6 @@ def prediction(
     seconds: float,
     warm_up: float,
     patience: float,
-    steady: float,
-    alike: float,
     asked_cores: tuple[int, ...],
     policies: tuple[str, ...],
     profile_path: Path | None,
@@ -99,13 +82,12 @@ def prediction(
 ) -> None:
     """Predict random mixes, then measure them, and compare.
 
-    A profile is measured first unless one is given. Leave the machine alone meanwhile: a mix is
-    measured until two windows agree on how fast the machine was, so noise costs time.
+    A profile is measured first unless one is given; then all mixes are predicted, and measured in
+    three rounds. Leave the machine alone meanwhile.
     """
     console = table_console()
     chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
-    limits = Limits(steady, alike)
-    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience, limits)
+    windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience)
     try:
         cores = shared_out(asked_cores)
         out.mkdir(parents=True, exist_ok=True)
@@ -191,7 +173,6 @@ def _run(
         "policies": list(policies),
         "seconds_s": windows.seconds_s,
         "warm_up_s": windows.warm_up_s,
-        "limits": windows.limits._asdict(),
         "cores": cores._asdict(),
         "mixes": list(described(mixes)),
     }
@@ -202,7 +183,7 @@ def _run(
     def announce(step: Step) -> None:
         nonlocal past_s
         progress.update(bar, description=step.doing, completed=min(past_s, total_s))
-        past_s += step.seconds_s  # past the total where mixes are measured again
+        past_s += step.seconds_s  # an estimate, so it may pass the total
         _say(progress, step.doing)
 
     with RecordWriter(out / RECORDS, header) as writer:
