@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from cotenant.bench.bundles import found_bundle, made_bundle, models_of
 from cotenant.bench.load import LoadGenerator
-from cotenant.bench.rates import UTILIZATION, factor_for, measured_alone, open_loop, scaled
+from cotenant.bench.rates import (
+    UTILIZATION,
+    check_due,
+    factor_for,
+    measured_alone,
+    open_loop,
+    scaled,
+)
 from cotenant.bench.scenarios import POLICIES, Scenario
 from cotenant.bench.servers import Server, later_pauses
 from cotenant.bench.suite_run import (
@@ -23,7 +30,7 @@ from cotenant.bench.suite_run import (
 from cotenant.bench.suites import REFERENCE, SUITES
 from cotenant.compiler.bundle import write_bundle
 from cotenant.compiler.program import parse_target
-from cotenant.core.errors import ModelError
+from cotenant.core.errors import ModelError, WorkloadError
 from cotenant.core.task import ClosedLoop, Criticality, Periodic, Poisson, Task
 from cotenant.core.workload import Workload
 from cotenant.device.bundle import read_bundle
@@ -120,7 +127,15 @@ def test_rates_follow_from_the_latency_that_a_server_shows(
     generator: LoadGenerator, tmp_path: Path
 ) -> None:
     program = (*FAKE, "--service-s", "0.05")
-    plan = planned(fake_workload(1000.0), None, generator, folder=tmp_path, seed=1, program=program)
+    plan = planned(
+        fake_workload(1000.0),
+        None,
+        generator,
+        folder=tmp_path,
+        seed=1,
+        seconds_s=8.0,
+        program=program,
+    )
     alone_s = plan.scale.alone_s["a"]
     assert alone_s >= 0.05
     assert plan.scale.factor == pytest.approx(UTILIZATION / (1000.0 * alone_s))
@@ -129,10 +144,23 @@ def test_rates_follow_from_the_latency_that_a_server_shows(
 
 def test_a_given_factor_needs_no_measurement(generator: LoadGenerator, tmp_path: Path) -> None:
     plan = planned(
-        fake_workload(10.0), 0.5, generator, folder=tmp_path, seed=1, program=("/no/such",)
+        fake_workload(10.0),
+        0.5,
+        generator,
+        folder=tmp_path,
+        seed=1,
+        seconds_s=8.0,
+        program=("/no/such",),
     )
     assert plan.scale == (0.5, {})
     assert words(plan.scenario.critical[0])[2] == 5.0
+
+
+def test_phases_too_short_for_a_slow_device_are_refused_with_those_that_would_do() -> None:
+    scenario = scaled(fake_workload(10.0), 0.0054)  # once in 18.5 s
+    with pytest.raises(WorkloadError, match=r"'a' is asked once in 18\.5 s.*--seconds 56 or more"):
+        check_due(scenario, 8.0)
+    check_due(scenario, 56.0)
 
 
 def test_a_slow_model_is_measured_until_there_are_enough_answers(

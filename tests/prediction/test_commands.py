@@ -94,9 +94,8 @@ def test_a_profile_from_elsewhere_needs_a_word(files):
 
 def test_a_measured_profile_predicts_the_workload_it_came_from(files, tmp_path):
     out = tmp_path / "measured.json"
-    result = run(
-        profile_command, files[0], "-o", out, "--rounds", 3, "--requests", 5, "--tight", 1.0
-    )
+    quick = ("--rounds", 3, "--requests", 5, "--tight", 1.0, "--alone", 0)
+    result = run(profile_command, files[0], "-o", out, *quick)
     assert result.exit_code == 0, result.output
     assert str(out) in result.output
     assert len(load_profile(out, origin()).beside) == 2
@@ -107,7 +106,7 @@ def test_a_measured_profile_predicts_the_workload_it_came_from(files, tmp_path):
 
 def test_segments_that_are_asked_for_are_in_the_table_and_the_file(files, tmp_path):
     out = tmp_path / "measured.json"
-    quick = ("--rounds", 3, "--requests", 5, "--tight", 1.0)
+    quick = ("--rounds", 3, "--requests", 5, "--tight", 1.0, "--alone", 0)
     Path(files[0]).write_text("tasks: [{name: slow, model: slow.onnx, width: 1}]")
     slow_model(tmp_path, 16, 3)
     result = run(profile_command, files[0], "-o", out, *quick, "--segments", "1,2")

@@ -15,7 +15,7 @@ from cotenant.profiling.subject import subject_of
 from cotenant.profiling.variations import variations
 from tests.models import scale_model, slow_model
 
-THOROUGH = Effort(requests=3, rounds=3, tight=0.0)
+THOROUGH = Effort(requests=3, rounds=3, tight=0.0, alone=0)
 
 
 def measured(workload, effort=THOROUGH, progress=lambda seen: None, forms=()):
@@ -54,9 +54,19 @@ def test_every_task_is_measured_alone_and_every_pair_both_ways(workload):
 def test_settings_that_are_tight_enough_are_visited_no_more(workload):
     seen = []
     alone = workload.model_copy(update={"tasks": workload.tasks[:1]})
-    profile = measured(alone, Effort(requests=2, rounds=50, tight=10.0), seen.append)
+    profile = measured(alone, Effort(requests=2, rounds=50, tight=10.0, alone=0), seen.append)
     assert profile.alone[0].service.n == 2 * 3  # an interval needs three rounds
     assert (seen[-1].done, seen[-1].total) == (6, 6)  # with pauses, and back to back
+
+
+def test_a_task_alone_is_asked_until_its_tail_is_known(workload):
+    seen = []
+    alone = workload.model_copy(update={"tasks": workload.tasks[:1]})
+    often = measured(alone, Effort(requests=2, rounds=50, tight=10.0, alone=12), seen.append)
+    assert often.alone[0].service.n == 2 * 6
+    assert seen[-1].done == 6 + 3  # back to back it is done as soon as its mean is known
+    long = measured(alone, Effort(requests=2, rounds=4, tight=10.0, alone=40))
+    assert long.alone[0].service.n == 10 * 4
 
 
 def test_a_task_is_measured_in_other_forms_and_each_segment_of_it(workload):

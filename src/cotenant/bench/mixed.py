@@ -144,7 +144,7 @@ class ScenarioRun:
         pauses = server.pauses()
         with self._watched(visit, server) as (samples, killed):
             driven = self._setting.generator.drive(plan, self._setting.watch)
-        if visit.policy == ALONE:
+        if visit.policy == ALONE and self._is_offered(visit.tasks[0]):
             self._note_rate_alone(visit.tasks[0].name, driven)
         place = (self._scenario.name, visit.policy, round_number)
         phase = Phase(
@@ -184,6 +184,10 @@ class ScenarioRun:
         if visit.policy == ALONE or self._scenario.overload is None or task.critical:
             return None
         return self._scenario.overload * float(np.mean(self._alone_rps[task.name]))
+
+    def _is_offered(self, task: Task) -> bool:
+        """Whether its load in the mix follows from its rate alone."""
+        return self._scenario.overload is not None and not task.critical
 
     def _note_rate_alone(self, task: str, driven: Driven) -> None:
         ended_s = [one.end_s for one in driven.seen if one.outcome is Outcome.OK]

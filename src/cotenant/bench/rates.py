@@ -9,6 +9,7 @@ published devices; a slower one would only queue, and a policy cannot be told fr
 a queue that grows. Closed loops need no rate.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,13 +18,15 @@ import numpy as np
 from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
 from cotenant.bench.scenarios import Scenario
 from cotenant.bench.servers import HOST, Server
-from cotenant.core.errors import ExecutionError
+from cotenant.core.errors import ExecutionError, WorkloadError
 from cotenant.core.record import Outcome
 from cotenant.core.task import Periodic, Poisson, Task
 
 UTILIZATION = 0.3
 _LEAST = 5
 """Answers that a median is taken of."""
+_LEAST_DUE = 3.0
+"""Requests that a phase has to see of each critical task."""
 _LONGEST_S = 60.0
 _DRAIN_S = 60.0
 
@@ -68,6 +71,23 @@ def scaled(scenario: Scenario, factor: float) -> Scenario:
 
     tasks = tuple(map(slower, scenario.workload.tasks))
     return scenario._replace(workload=scenario.workload.model_copy(update={"tasks": tasks}))
+
+
+def check_due(scenario: Scenario, seconds_s: float) -> None:
+    """Refuse phases that are too short for the rates.
+
+    Raises:
+        WorkloadError: so few requests of a critical task would be due that they say nothing.
+    """
+    for task in open_loop(scenario):
+        due = _rate_rps(task) * seconds_s
+        if due < _LEAST_DUE:
+            enough_s = math.ceil(_LEAST_DUE / _rate_rps(task))
+            raise WorkloadError(
+                f"at the rate that this device can bear, task {task.name!r} is asked once in "
+                f"{1.0 / _rate_rps(task):.1f} s, and a phase of {seconds_s:g} s would see too few "
+                f"requests; give --seconds {enough_s} or more"
+            )
 
 
 def measured_alone(

@@ -12,7 +12,14 @@ from cotenant.bench.cores import Cores
 from cotenant.bench.header import mixed_header
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import OWN_POLICY, Settings
-from cotenant.bench.rates import RateScale, factor_for, measured_alone, open_loop, scaled
+from cotenant.bench.rates import (
+    RateScale,
+    check_due,
+    factor_for,
+    measured_alone,
+    open_loop,
+    scaled,
+)
 from cotenant.bench.scenarios import POLICIES, Scenario
 from cotenant.bench.servers import SERVE, Server
 from cotenant.bench.suites import REFERENCE, Suite
@@ -124,6 +131,7 @@ def planned(
     *,
     folder: Path,
     seed: int,
+    seconds_s: float,
     memory_bytes: int | None = None,
     program: Sequence[str] = SERVE,
 ) -> Plan:
@@ -131,7 +139,11 @@ def planned(
 
     Args:
         rate_scale: factor on the published rates; measured where absent.
+        seconds_s: that a phase will count.
         memory_bytes: of the device, where it has its own.
+
+    Raises:
+        CotenantError: a server does not come up, or phases are too short to see anything.
     """
     scale = RateScale(1.0 if rate_scale is None else rate_scale, {})
     if rate_scale is None and open_loop(scenario):
@@ -139,11 +151,13 @@ def planned(
             server.wait_ready()
             alone_s = measured_alone(scenario, server, generator, seed)
         scale = RateScale(factor_for(scenario, alone_s), alone_s)
+    slowed = scaled(scenario, scale.factor)
+    check_due(slowed, seconds_s)
     available_bytes = _available_bytes()
     if memory_bytes is not None:
         available_bytes = min(available_bytes, memory_bytes)
     together = needed_bytes(scenario) <= _MEMORY_SHARE * available_bytes
-    return Plan(scaled(scenario, scale.factor), scale, together, _tile_p99_s(scenario.workload))
+    return Plan(slowed, scale, together, _tile_p99_s(scenario.workload))
 
 
 def needed_bytes(scenario: Scenario) -> int:

@@ -114,7 +114,7 @@ def _suite_command(suite: Suite) -> click.Command:
                         rate_scale,
                         generator,
                         folder=out,
-                        seed=seed,
+                        settings=settings,
                         memory_bytes=place.memory_bytes,
                         console=console,
                     )
@@ -225,11 +225,11 @@ def _plans(
     generator: LoadGenerator,
     *,
     folder: Path,
-    seed: int,
+    settings: Settings,
     memory_bytes: int | None,
     console: Console,
 ) -> tuple[list[Plan], list[Skipped]]:
-    """What is about to be measured, and what cannot be: a server that does not come up."""
+    """What is about to be measured, and what cannot be: a server that does not come up, say."""
     plans, failed = [], []
     with progress_bar(console) as progress:
         bar = progress.add_task("rates", total=len(scenarios))
@@ -241,7 +241,8 @@ def _plans(
                     rate_scale,
                     generator,
                     folder=folder,
-                    seed=seed,
+                    seed=settings.seed,
+                    seconds_s=settings.seconds_s,
                     memory_bytes=memory_bytes,
                 )
             except CotenantError as error:

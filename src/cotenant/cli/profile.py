@@ -27,13 +27,26 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @forecast.workload_argument
 @click.option("-o", "--out", type=_FILE, required=True, help="File for the profile.")
 @click.option("--rounds", type=click.IntRange(3), default=10, show_default=True, help="At most.")
-@click.option("--requests", type=click.IntRange(5), default=20, show_default=True)
+@click.option(
+    "--requests",
+    type=click.IntRange(5),
+    default=20,
+    show_default=True,
+    help="Of each task in a visit.",
+)
 @click.option(
     "--tight",
     type=click.FloatRange(0.0, 1.0),
     default=0.02,
     show_default=True,
     help="Relative error of a mean at which it is measured no more.",
+)
+@click.option(
+    "--alone",
+    type=click.IntRange(0),
+    default=Effort().alone,
+    show_default=True,
+    help="Requests of each task alone, at least: fewer say nothing of its p99.",
 )
 @click.option("--widths", callback=counts, metavar="N,N", help="Cores to run each task with, too.")
 @click.option(
@@ -51,6 +64,7 @@ def profile(
     rounds: int,
     requests: int,
     tight: float,
+    alone: int,
     widths: tuple[int, ...],
     segments: tuple[int, ...],
     policy: str | None,
@@ -69,7 +83,7 @@ def profile(
         def seen(now: Progress) -> None:
             progress.update(bar, description=now.doing, completed=now.done, total=now.total)
 
-        effort = Effort(requests, rounds, tight)
+        effort = Effort(requests, rounds, tight, alone)
         made = asyncio.run(measure(workload, effort, np.random.default_rng(seed), seen, forms))
     save_profile(made, out)
     _show(made)

@@ -1,7 +1,8 @@
 """A workload goes in, a `Profile` of this machine comes out: each task alone, each pair together.
 
 The settings are visited in rounds, one short visit each, so that a machine that drifts moves
-all of them alike. A setting whose interval is tight enough is not visited again.
+all of them alike. A setting whose interval is tight enough is not visited again, unless too few
+requests have been seen for a tail.
 """
 
 import asyncio
@@ -39,7 +40,19 @@ class Effort(NamedTuple):
     rounds: int = 10
     """At most."""
     tight: float = 0.02
-    """Relative error of the mean at which a setting is done."""
+    """Relative error of the mean at which a setting is done ..."""
+    alone: int = 200
+    """... if these are requests enough of a task alone: fewer say nothing of its p99."""
+
+    def requests_of(self, setting: Setting) -> int:
+        """In one visit."""
+        least = math.ceil(self.alone / self.rounds) if setting.alone else 0
+        return max(self.requests, least)
+
+    def done(self, setting: Setting, rng: np.random.Generator) -> bool:
+        """Whether there is nothing left to learn."""
+        enough = not setting.alone or setting.seen >= self.alone
+        return enough and setting.error(rng) <= self.tight
 
 
 class Progress(NamedTuple):
@@ -125,9 +138,10 @@ async def _visit_in_rounds(
         for setting in open_settings:
             progress(Progress(done, total, setting.name))
             visiting = visit_in_turns if setting.in_turns else visit
-            setting.stays.append(await visiting(machine, setting.guests, effort.requests))
+            requests = effort.requests_of(setting)
+            setting.stays.append(await visiting(machine, setting.guests, requests))
             done += 1
-        open_settings = [one for one in open_settings if one.error(rng) > effort.tight]
+        open_settings = [one for one in open_settings if not effort.done(one, rng)]
     progress(Progress(done, done, "done"))
 
 

@@ -59,6 +59,11 @@ class Setting:
         """Two guests beside each other."""
         return len(self.guests) == 2 and not self.in_turns
 
+    @property
+    def seen(self) -> int:
+        """Requests of the first guest so far."""
+        return sum(stays[0].service_s.size for stays in self.stays)
+
     def segment_rounds(self, segment: int) -> list[Times]:
         """Of the first guest."""
         return [stays[0].segments_s[segment] for stays in self.stays]
