@@ -113,11 +113,7 @@ class Fake:
                 if self.requests >= options.stall_on and not self.stalled:
                     self.stalled = True
                     time.sleep(options.stall_s)  # noqa: ASYNC251 - the stall is the point
-                if options.slow_mark and self.requests >= options.slow_on:
-                    options.slow_mark.touch()  # a server that is started again is as slow
-                slower = 1.4 if options.slow_mark and options.slow_mark.exists() else 1.0
-                slower *= (1.0 + options.drift) ** self.requests
-                await asyncio.sleep(options.service_s * slower)
+                await asyncio.sleep(options.service_s)
         finally:
             self.inside -= 1
         return 200, b'{"model_name": "%s", "outputs": []}' % model.encode()
@@ -135,9 +131,6 @@ async def run() -> None:
     parser.add_argument("--service-s", type=float, default=0.001)
     parser.add_argument("--stall-on", type=int, default=10**9)
     parser.add_argument("--stall-s", type=float, default=0.5)
-    parser.add_argument("--slow-on", type=int, default=10**9)
-    parser.add_argument("--slow-mark", type=Path)
-    parser.add_argument("--drift", type=float, default=0.0)
     parser.add_argument("--drop-every", type=int, default=0)
     parser.add_argument("--refuse-above", type=int, default=0)
     parser.add_argument("--lanes", action="store_true")
