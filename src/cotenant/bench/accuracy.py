@@ -1,10 +1,12 @@
 """Records of predictions and measurements go in, the figures of `summary.json` come out.
 
 A row is one task of one mix under one policy. Measured figures pool the requests that were due
-in all windows that count (`bench/steady.py`); the error is |predicted - measured| / measured, and
-every row counts alike. Repeatability is the same error with one window standing in for the
+in all windows that count (`bench/steady.py`), and what was predicted is the mean of the forecasts
+of these windows; the error is |predicted - measured| / measured, and every row counts alike. It is
+told as well for the forecasts of the first round alone, each made before anything of its mix was
+measured. Repeatability is the same error with one window standing in for the
 prediction of the others, on the average over all windows of a row: what is left of it no predictor
-can remove. Both are told once more with every window counted.
+can remove. Error and repeatability are told once more with every window counted.
 
 Windows are short, and the figures of so few requests are not those of a long run, whatever the
 machine does: `bench/luck.py` says what error a forecast would be found to have if its model were
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cotenant.bench.figures import Sample, Samples, samples_by_key
+from cotenant.bench.figures import Key, Sample, Samples, samples_by_key
 from cotenant.bench.mixes import UTILIZATION
 from cotenant.bench.predictors import OWN
 from cotenant.bench.records import Forecast, Luck, Phase, Records
@@ -65,6 +67,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "asked": len(header["mixes"]),
         **_errors(rows),
         "steadiness": _steadiness(records, counted),
+        "first_forecasts": _mape_of_own(_rows(_with_first_forecasts(counted))),
         "every_window": _every_window(rows if counted == records else _rows(records)),
         "policies": {
             policy: _errors([row for row in rows if row["policy"] == policy]) for policy in policies
@@ -88,9 +91,7 @@ def _rows(records: Records) -> list[dict[str, Any]]:
     samples = samples_by_key(
         records._replace(header=records.header | {"scenarios": records.header["mixes"]})
     )
-    said: dict[tuple[str, str, str], dict[str, Forecast]] = {}
-    for one in records.forecasts:
-        said.setdefault((one.scenario, one.policy, one.task), {})[one.predictor] = one
+    said = _said(records)
     luck = {(one.scenario, one.policy, one.task): one for one in records.luck}
     rows = []
     for mix in records.header["mixes"]:
@@ -101,6 +102,51 @@ def _rows(records: Records) -> list[dict[str, Any]]:
                 if key in said and sample is not None and sample.latencies_s():
                     rows.append(_row(mix, policy, task, sample, said[key], luck=luck.get(key)))
     return rows
+
+
+def _said(records: Records) -> Mapping[Key, Mapping[str, Forecast]]:
+    """What each predictor said of each task: the mean over the windows there are."""
+    windows = {(one.scenario, one.policy, one.round) for one in records.phases}
+    by_key: dict[Key, dict[str, list[Forecast]]] = {}
+    for one in records.forecasts:
+        if (one.scenario, one.policy, one.round) in windows:
+            of_task = by_key.setdefault((one.scenario, one.policy, one.task), {})
+            of_task.setdefault(one.predictor, []).append(one)
+    return {
+        key: {name: _together(each) for name, each in of_task.items()}
+        for key, of_task in by_key.items()
+    }
+
+
+def _together(forecasts: Sequence[Forecast]) -> Forecast:
+    """Of several windows; it fits if most of them said so."""
+    return forecasts[0]._replace(
+        mean_s=_mean(one.mean_s for one in forecasts),
+        p95_s=_mean(one.p95_s for one in forecasts),
+        p99_s=_mean(one.p99_s for one in forecasts),
+        attainment=_mean(one.attainment for one in forecasts),
+        fits=2 * sum(one.fits for one in forecasts) > len(forecasts),
+        method=", ".join(dict.fromkeys(one.method for one in forecasts)),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Of those there are."""
+    known = [one for one in values if one is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _with_first_forecasts(records: Records) -> Records:
+    """The forecasts of the first round, for whichever windows count."""
+    first = [one for one in records.forecasts if one.round == 0]
+    return records._replace(
+        forecasts=tuple(
+            one._replace(round=phase.round)
+            for phase in records.phases
+            for one in first
+            if (one.scenario, one.policy) == (phase.scenario, phase.policy)
+        )
+    )
 
 
 def _row(
@@ -182,7 +228,7 @@ def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {
             "part": name,
             "tasks": len(part),
-            "mape": {figure: mape(part, OWN, figure) for figure in FIGURES},
+            "mape": _mape_of_own(part),
             "repeatability_mape": {figure: _repeatability(part, figure) for figure in FIGURES},
         }
 
@@ -211,13 +257,11 @@ def _again(windows: Sequence[Samples]) -> dict[str, float] | None:
 
 
 def _repeatability(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
-    known = [row["again"][figure] for row in rows if row["again"] is not None]
-    return float(np.mean(known)) if known else None
+    return _mean(row["again"] and row["again"][figure] for row in rows)
 
 
 def _luck(rows: Iterable[Mapping[str, Any]], figure: str) -> float | None:
-    known = [row["luck"][figure] for row in rows if row["luck"] is not None]
-    return float(np.mean(known)) if known else None
+    return _mean(row["luck"] and row["luck"][figure] for row in rows)
 
 
 def _steadiness(records: Records, counted: Records) -> dict[str, Any]:
@@ -237,9 +281,13 @@ def _steadiness(records: Records, counted: Records) -> dict[str, Any]:
 def _every_window(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The errors with every window counted, whatever the machine did."""
     return {
-        "mape": {figure: mape(rows, OWN, figure) for figure in FIGURES},
+        "mape": _mape_of_own(rows),
         "repeatability_mape": {figure: _repeatability(rows, figure) for figure in FIGURES},
     }
+
+
+def _mape_of_own(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    return {figure: mape(rows, OWN, figure) for figure in FIGURES}
 
 
 def _verdict_repeatability(rows: Iterable[Mapping[str, Any]]) -> float | None:

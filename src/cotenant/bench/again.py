@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored
-from cotenant.bench.luck import forecasts_with_luck
-from cotenant.bench.predictors import PREDICTORS, Predictor
-from cotenant.bench.records import Anchor, Line, Records
+from cotenant.bench.luck import luck_of
+from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
+from cotenant.bench.records import Anchor, Forecast, Line, Records
 from cotenant.bench.servers import workload_path_of
-from cotenant.core.errors import WorkloadError
+from cotenant.bench.steady import WINDOWS
 from cotenant.core.workload import Workload, load_workload
 from cotenant.profiling.file import load_profile
 from cotenant.profiling.profile import Profile
@@ -22,10 +22,11 @@ from cotenant.profiling.subject import subject_of as real_subject_of
 
 
 class Asked(NamedTuple):
-    """One mix as it was forecast."""
+    """One window as it was forecast."""
 
     workload: Workload
     profile: Profile
+    round: int
 
 
 def profile_of(folder: Path, policy: str) -> Path:
@@ -47,56 +48,47 @@ def forecast_again(
         folder: of that run, with its profiles and workloads.
 
     Raises:
-        WorkloadError: a profile or workload is no longer there, or the records are of a version
-            whose looks asked no task in turns.
+        WorkloadError: a profile or workload is no longer there.
     """
     yield from records.anchors
     yield from records.failures
     yield from records.phases
     yield from records.observations
-    for asked in _asked(records, folder, subject_of):
-        announce(asked.workload.name)
-        for name, predictor in predictors.items():
-            yield from forecasts_with_luck(
-                name,
-                predictor,
-                *asked,
+    for workload, profile, number in _asked(records, folder, subject_of):
+        announce(workload.name)
+        said: list[Forecast] = []
+        for predict in predictors.values():
+            said += [one._replace(round=number) for one in predict(workload, profile)]
+        yield from said
+        if number == WINDOWS - 1:
+            yield from luck_of(
+                workload,
+                profile,
                 subject_of,
+                [one for one in said if one.predictor == OWN],
                 seconds_s=records.header["seconds_s"],
                 warm_up_s=records.header["warm_up_s"],
             )
 
 
-def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> list[Asked]:
+def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> Iterator[Asked]:
+    """Every window with the profile as the looks up to it have corrected it."""
     policies = records.header["policies"]
     profiles = {policy: load_profile(profile_of(folder, policy), None) for policy in policies}
     looks = {policy: Looks() for policy in policies}
-    workloads = []
     for seen in records.anchors:
         workload = load_workload(workload_path_of(folder, seen.scenario))
         workload = workload.model_copy(update={"policy": seen.policy})
         looks[seen.policy].add(workload, subject_of, _speeds(seen))
-        workloads.append(workload)
-    return [
-        Asked(
+        expected = looks[seen.policy].expected(workload, subject_of)
+        yield Asked(
             workload,
-            anchored(
-                profiles[workload.policy],
-                workload,
-                subject_of,
-                looks[workload.policy].expected(workload, subject_of),
-            ),
+            anchored(profiles[seen.policy], workload, subject_of, expected),
+            seen.round,
         )
-        for workload in workloads
-    ]
 
 
 def _speeds(seen: Anchor) -> Mapping[str, Speed]:
-    if seen.in_turns is None:
-        raise WorkloadError(
-            "these records are of an earlier version, which did not ask tasks in turns before it "
-            "forecast; run 'cotenant bench prediction' anew"
-        )
     return {
         task: Speed(calm, seen.warm[task], seen.in_turns[task]) for task, calm in seen.calm.items()
     }

@@ -1,10 +1,10 @@
 """A profile and looks at a server go in; the profile as the looks have corrected it comes out.
 
 A shared machine is not always as fast as it was when it was profiled: it was slow while one model
-was measured, and fast during another. So each task of every mix is asked alone before anything is
-predicted, and the forecasts take what all looks together say of a model, on the machine as it
-usually is. What one look says of the machine itself is noise: 5 % over two seconds, of which
-nothing is left after 15 s. Nothing here looks at the latencies of a mix.
+was measured, and fast during another, and it changes by some percent within an hour. So each task
+of a mix is asked alone before every forecast, which takes what all looks so far say of a model, on
+the machine as it has been of late. What one look says of the machine is noise: 5 % over two
+seconds, of which nothing is left after 15 s. Nothing here looks at the latencies of a mix.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,8 +22,6 @@ from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
 
-_PASSES = 3
-"""Over all tasks, so that each is seen at several moments."""
 _CALM, _QUICK = 8, 16
 """Requests of a look, with pauses and without: of these at least so many."""
 _QUICK_S = 0.5
@@ -33,6 +31,9 @@ _DOUBT = 0.5
 """Looks without a finding that a model starts with ..."""
 _TRUST = 3
 """... and the machine, of which the profile has seen more."""
+_MEMORY = 20
+"""Looks after which one says of the machine e times less than the last: they differ by 5 % each,
+and the machine changes by 2 % in an hour, which is some 60."""
 _NOISE = 0.15
 """Logarithm of a speed: three times what looks at the same machine differ by. One that is further
 off counts as if it were so far."""
@@ -61,24 +62,16 @@ def speeds(
     Raises:
         ExecutionError: a task does not answer.
     """
-    known = tuple(_known(workload, profile, subject_of))
-    seen: dict[str, list[Speed]] = {task.name: [] for task, _ in known}
-    for _ in range(_PASSES):
-        alone = {
-            task.name: (_with_pauses(task.name, one, asker), _back_to_back(task.name, one, asker))
-            for task, one in known
-        }
-        turns = turn_speeds(workload, profile, subject_of, asker)
-        for task, (calm, warm) in alone.items():
-            seen[task].append(Speed(calm, warm, turns[task]))
-    return {
-        task: Speed(*(float(np.mean(pace)) for pace in zip(*passes, strict=True)))
-        for task, passes in seen.items()
+    alone = {
+        task.name: (_with_pauses(task.name, one, asker), _back_to_back(task.name, one, asker))
+        for task, one in _known(workload, profile, subject_of)
     }
+    turns = turn_speeds(workload, profile, subject_of, asker)
+    return {task: Speed(calm, warm, turns[task]) for task, (calm, warm) in alone.items()}
 
 
 class Looks:
-    """All looks of a run at the models of one profile.
+    """All looks of a run, up to now, at the models of one profile.
 
     A look at a model says two things: how fast the machine is now, which its neighbours of the same
     look say too, and what is wrong with the profile of the model, which its other looks say too:
@@ -87,7 +80,7 @@ class Looks:
 
     Both parts are medians of what the other one leaves over, in turns (Tukey's median polish).
     Alone, a model takes as long whether it is critical or not. A machine is slow now and then
-    rather than fast, and means are to be forecast, so how fast it usually is is a mean.
+    rather than fast, and means are to be forecast, so how fast it is of late is a mean.
     """
 
     def __init__(self) -> None:
@@ -103,14 +96,15 @@ class Looks:
         )
 
     def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
-        """Each task's model at each pace, on the machine as it usually is."""
+        """Each task's model at each pace, on the machine as it has been of late."""
         machine, models = self._told_apart()
         middle = float(np.median(machine))
         kept = np.clip(machine, middle - _NOISE, middle + _NOISE)
-        usual = kept.size / (kept.size + _TRUST) * float(kept.mean())
+        weights = np.exp(-np.arange(kept.size)[::-1] / _MEMORY)
+        of_late = float(kept @ weights) / (float(weights.sum()) + _TRUST)
         return {
             task.name: Speed(
-                *np.exp(usual + models[subject_of(task, workload).of_any_criticality]).tolist()
+                *np.exp(of_late + models[subject_of(task, workload).of_any_criticality]).tolist()
             )
             for task in workload.tasks
         }

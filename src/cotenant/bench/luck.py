@@ -6,15 +6,14 @@ therefore measured as the server will be, on the virtual clock: as many windows,
 and that many times over.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from cotenant.bench.accuracy import FIGURES, Measured, measured
 from cotenant.bench.anchor import SubjectOf
-from cotenant.bench.predictors import OWN, Predictor
-from cotenant.bench.records import Forecast, Line, Luck
+from cotenant.bench.records import Forecast, Luck
 from cotenant.bench.steady import WINDOWS
 from cotenant.core.record import Outcome, Record
 from cotenant.core.workload import Workload
@@ -25,25 +24,6 @@ from cotenant.profiling.profile import Profile
 from cotenant.runtime.simulate import Scene, simulate
 
 _TIMES = 12
-
-
-def forecasts_with_luck(
-    predictor: str,
-    predict: Predictor,
-    workload: Workload,
-    profile: Profile,
-    subject_of: SubjectOf,
-    *,
-    seconds_s: float,
-    warm_up_s: float,
-) -> Iterator[Line]:
-    """What a predictor says of a mix; of our own also by how much luck may have it wrong."""
-    forecasts = predict(workload, profile)
-    yield from forecasts
-    if predictor == OWN:
-        yield from luck_of(
-            workload, profile, subject_of, forecasts, seconds_s=seconds_s, warm_up_s=warm_up_s
-        )
 
 
 def luck_of(

@@ -1,14 +1,12 @@
 """Mixes, policies and a profile go in; forecasts, then measurements of real servers, come out.
 
-First of all every mix is looked at: its server starts, and each of its tasks is asked alone, to
-correct the profile (`bench/anchor.py`). What all looks say together makes the forecasts, and all of
-them are on disk before anything is measured.
-
-Then mixes are measured in rounds: one window of each, in another order every time, and each on a
-server that has just loaded its models. So the windows of one mix are half an hour or more apart:
-a machine that others share is slow for minutes, and a mix whose windows follow each other would be
-measured on that machine alone. Every window draws arrivals of its own, as days of one deployment
-would. All are written down; which of them count is for the report to say (`bench/steady.py`).
+Mixes are visited in rounds, each mix once a round, in another order every time. A visit starts a
+server, asks each of its tasks alone, to correct the profile (`bench/anchor.py`), forecasts the
+window that is to come, and measures it; the forecast is on disk before the window begins. So the
+windows of one mix are half an hour or more apart: a machine that others share is slow for minutes,
+and a mix whose windows follow each other would be measured on that machine alone. Every window
+draws arrivals of its own, as days of one deployment would. All are written down; which of them
+count is for the report to say (`bench/steady.py`).
 
 Each server keeps its own records, in `served-MIX-POLICY-ROUND.jsonl`, as it does when its front is
 measured: they cost a little, and tell where the time of a request went when a forecast is wrong.
@@ -23,24 +21,26 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored, speeds, turn_speeds
 from cotenant.bench.asking import Asker
 from cotenant.bench.load import LoadGenerator, LoadPlan
-from cotenant.bench.luck import forecasts_with_luck
+from cotenant.bench.luck import luck_of
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
-from cotenant.bench.predictors import PREDICTORS, Predictor
-from cotenant.bench.records import Anchor, Failure, Observation, Phase
+from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
+from cotenant.bench.records import Anchor, Failure, Forecast, Observation, Phase
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.bench.steady import WINDOWS
 from cotenant.core.errors import CotenantError
 from cotenant.core.workload import Workload
 from cotenant.profiling.profile import Profile
 from cotenant.profiling.subject import subject_of as real_subject_of
+
+_T = TypeVar("_T")
 
 _LOOKS = 2
 """At a machine that is much slower than when it was profiled."""
@@ -49,8 +49,10 @@ USABLE = 1.25
 _DRAIN_S = 30.0
 _START_S = 6.0
 """About what a server takes to start and to end ..."""
-_LOOK_S = 25.0
-"""... and a look, with its server: for the progress bar."""
+_LOOK_S = 9.0
+"""... a look ..."""
+_FORECAST_S = 4.0
+"""... and a forecast: for the progress bar."""
 
 
 class Windows(NamedTuple):
@@ -108,108 +110,112 @@ class PredictionRun:
         self._generator: LoadGenerator | None = None
 
     def run(self) -> None:
-        """Look at all, forecast all, then measure all in rounds."""
+        """Visit all mixes, in rounds."""
         try:
-            seen = [one for one in self._tenants if self._attempt(one, partial(self._look, one))]
-            for workload in seen:
-                self._forecast(workload)
             for number in range(WINDOWS):
-                order = self._rng("order", str(number)).permutation(len(seen))
-                for workload in [seen[place] for place in order]:
-                    self._attempt(workload, partial(self._measure, workload, number))
+                order = self._rng("order", str(number)).permutation(len(self._tenants))
+                for workload in [self._tenants[place] for place in order]:
+                    self._attempt(workload, partial(self._visit, workload, number))
         finally:
             self._end_generator()
 
-    def _look(self, workload: Workload) -> None:
-        """See how long each task takes alone on the machine of today."""
+    def _visit(self, workload: Workload, number: int) -> None:
+        """A look, a forecast and a window, on a server of their own."""
+        self._say(workload, "asking each task alone", _START_S + _LOOK_S)
+        with self._served(workload, number) as server:
+            self._look(workload, number, server)
+            self._say(workload, "predicting", _FORECAST_S)
+            profile = self._profile_now(workload)
+            said = self._forecast(workload, number, profile)
+            self._measure(workload, number, server)
+        if number == WINDOWS - 1:
+            self._sink.write(
+                luck_of(
+                    workload,
+                    profile,
+                    self._subject_of,
+                    [one for one in said if one.predictor == OWN],
+                    seconds_s=self._windows.seconds_s,
+                    warm_up_s=self._windows.warm_up_s,
+                )
+            )
+
+    def _look(self, workload: Workload, number: int, server: Server) -> None:
+        """See how long each task takes alone on the machine of now."""
         profile = self._profile[workload.policy]
-        self._say(workload, "asking each task alone", _LOOK_S)
-        with self._served(workload) as server:
-            asker = Asker(server, self._ready_generator(), self._windows.seed)
-            # A server's first answers are slower than those that follow.
-            turn_speeds(workload, profile, self._subject_of, asker)
-            for _ in range(_LOOKS):
-                now = speeds(workload, profile, self._subject_of, asker)
-                if np.median([speed.warm for speed in now.values()]) <= USABLE:
-                    break
-                self._say(workload, "waiting, the machine is much slower than when profiled", 0.0)
-                time.sleep(self._windows.patience_s)
-        self._sink.write([_anchor(workload, now)])
+        asker = Asker(server, self._ready_generator(), self._windows.seed)
+        # A server's first answers are slower than those that follow.
+        turn_speeds(workload, profile, self._subject_of, asker)
+        for _ in range(_LOOKS):
+            now = speeds(workload, profile, self._subject_of, asker)
+            if np.median([speed.warm for speed in now.values()]) <= USABLE:
+                break
+            self._say(workload, "waiting, the machine is much slower than when profiled", 0.0)
+            time.sleep(self._windows.patience_s)
+        self._sink.write([_anchor(workload, number, now)])
         self._looks[workload.policy].add(workload, self._subject_of, now)
 
-    def _forecast(self, workload: Workload) -> None:
-        """Write down what every predictor says, from the profile as all looks have corrected it."""
-        self._say(workload, "predicting", 0.0)
+    def _profile_now(self, workload: Workload) -> Profile:
+        """The profile as all looks so far have corrected it."""
         expected = self._looks[workload.policy].expected(workload, self._subject_of)
-        known = self._profile[workload.policy]
-        profile = anchored(known, workload, self._subject_of, expected)
-        for name in self._predictors:
-            self._attempt(workload, partial(self._predict, workload, profile, name))
+        return anchored(self._profile[workload.policy], workload, self._subject_of, expected)
 
-    def _predict(self, workload: Workload, profile: Profile, predictor: str) -> None:
-        self._sink.write(
-            forecasts_with_luck(
-                predictor,
-                self._predictors[predictor],
-                workload,
-                profile,
-                self._subject_of,
-                seconds_s=self._windows.seconds_s,
-                warm_up_s=self._windows.warm_up_s,
-            )
-        )
+    def _forecast(self, workload: Workload, number: int, profile: Profile) -> list[Forecast]:
+        """Write down what every predictor says."""
+        said: list[Forecast] = []
+        for predict in self._predictors.values():
+            forecasts = self._attempt(workload, partial(predict, workload, profile))
+            said += [one._replace(round=number) for one in forecasts or ()]
+        self._sink.write(said)
+        return said
 
-    def _measure(self, workload: Workload, number: int) -> None:
-        """One window on a server of its own."""
+    def _measure(self, workload: Workload, number: int, server: Server) -> None:
+        """One window."""
         windows = self._windows
         horizon_s = windows.warm_up_s + windows.seconds_s
-        self._say(workload, f"window {number + 1} of {WINDOWS}", horizon_s + _START_S)
+        self._say(workload, f"window {number + 1} of {WINDOWS}", horizon_s)
         place = (workload.name, workload.policy, number)
-        with self._served(workload, f"served-{workload.name}-{workload.policy}-{number}.jsonl") as (
-            server
-        ):
-            before = {task.name: server.inference_time(task.name) for task in workload.tasks}
-            plan = LoadPlan(
-                host=HOST,
-                port=server.port,
-                seed=windows.seed,
-                warm_up_s=windows.warm_up_s,
-                seconds_s=windows.seconds_s,
-                drain_s=_DRAIN_S,
-                loads=tuple(
-                    load_of(task, horizon_s, self._rng(workload.name, str(number), task.name))
-                    for task in workload.tasks
-                ),
-            )
-            driven = self._ready_generator().drive(plan)
-            start_s = driven.start_s + windows.warm_up_s
-            phase = Phase(
-                *place,
-                tasks=tuple(task.name for task in workload.tasks),
-                warm_up_from_s=driven.start_s,
-                start_s=start_s,
-                end_s=start_s + windows.seconds_s,
-                service_s=service_means(before, server),
-            )
+        before = {task.name: server.inference_time(task.name) for task in workload.tasks}
+        plan = LoadPlan(
+            host=HOST,
+            port=server.port,
+            seed=windows.seed,
+            warm_up_s=windows.warm_up_s,
+            seconds_s=windows.seconds_s,
+            drain_s=_DRAIN_S,
+            loads=tuple(
+                load_of(task, horizon_s, self._rng(workload.name, str(number), task.name))
+                for task in workload.tasks
+            ),
+        )
+        driven = self._ready_generator().drive(plan)
+        start_s = driven.start_s + windows.warm_up_s
+        phase = Phase(
+            *place,
+            tasks=tuple(task.name for task in workload.tasks),
+            warm_up_from_s=driven.start_s,
+            start_s=start_s,
+            end_s=start_s + windows.seconds_s,
+            service_s=service_means(before, server),
+        )
         self._sink.write([phase, *(Observation(*place, **seen._asdict()) for seen in driven.seen)])
 
     @contextlib.contextmanager
-    def _served(self, workload: Workload, records: str | None = None) -> Iterator[Server]:
-        """A server that has loaded its models."""
-        path = None if records is None else self._folder / records
+    def _served(self, workload: Workload, number: int) -> Iterator[Server]:
+        """A server that has loaded its models, and keeps records."""
+        path = self._folder / f"served-{workload.name}-{workload.policy}-{number}.jsonl"
         with Server(workload, workload.policy, self._folder, self._program, path) as server:
             server.wait_ready()
             yield server
 
-    def _attempt(self, workload: Workload, action: Callable[[], object]) -> bool:
-        """Whether it did not fail."""
+    def _attempt(self, workload: Workload, action: Callable[[], _T]) -> _T | None:
+        """What it gives, if it does not fail."""
         try:
-            action()
+            return action()
         except (CotenantError, OSError, ValueError, ArithmeticError) as error:
             self._end_generator()  # a plan may still be under way in it
             self._sink.write([Failure(workload.name, workload.policy, str(error))])
-            return False
-        return True
+            return None
 
     def _say(self, workload: Workload, doing: str, seconds_s: float) -> None:
         self._announce(Step(f"{workload.name}, {workload.policy}: {doing}", seconds_s))
@@ -231,9 +237,9 @@ class PredictionRun:
 
 
 def total_seconds_s(mixes: int, policies: int, windows: Windows) -> float:
-    """About what looks and windows take together."""
-    window_s = windows.seconds_s + windows.warm_up_s + _START_S
-    return mixes * policies * (_LOOK_S + WINDOWS * window_s)
+    """About what all visits take together."""
+    window_s = windows.warm_up_s + windows.seconds_s
+    return mixes * policies * WINDOWS * (_START_S + _LOOK_S + _FORECAST_S + window_s)
 
 
 def described(mixes: Sequence[DrawnMix]) -> Iterator[dict[str, object]]:
@@ -252,10 +258,11 @@ def described(mixes: Sequence[DrawnMix]) -> Iterator[dict[str, object]]:
         }
 
 
-def _anchor(workload: Workload, now: Mapping[str, Speed]) -> Anchor:
+def _anchor(workload: Workload, number: int, now: Mapping[str, Speed]) -> Anchor:
     return Anchor(
         workload.name,
         workload.policy,
+        number,
         calm={task: speed.calm for task, speed in now.items()},
         warm={task: speed.warm for task, speed in now.items()},
         in_turns={task: speed.in_turns for task, speed in now.items()},

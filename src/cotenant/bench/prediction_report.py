@@ -146,6 +146,9 @@ def _errors(title: str, errors: Mapping[str, Any]) -> Iterator[str]:
     cells = " | ".join(_share(errors["repeatability_mape"][figure]) for figure in FIGURES)
     same = _share(errors["verdict_repeatability"])
     yield f"| *the same mix measured again* | {cells} | {same} | |"
+    if first := errors.get("first_forecasts"):
+        cells = " | ".join(_share(first[figure]) for figure in FIGURES)
+        yield f"| *{OWN}, forecasts of the first round alone* | {cells} | | |"
     if every := errors.get("every_window"):
         for name, error in (
             (f"{OWN}, every window counted", "mape"),
@@ -216,19 +219,21 @@ def _method() -> Iterator[str]:
     yield "## How to read this"
     yield ""
     yield (
-        "All mixes were predicted before any was measured. Each task of every mix was asked alone, "
-        "and all predictors start from the profile as these looks have corrected it. Then mixes "
-        f"were measured in {WINDOWS} rounds, in another order each time, so that the windows of a "
-        "mix are far apart. A window in which services of critical tasks were "
-        f"{LIMIT:.0%} off those of the mix's median window does not count; the forecast has no say "
-        "in it. Latency is what the client sees, from the time a request was due; quantiles are "
-        "those of answered requests, pooled over all windows that count. The error of a figure is "
-        "|predicted - measured| / measured, and the mean of that over all tasks stands in the "
-        "table. Windows draw arrivals of their own; *measured again* takes one window as the "
-        "prediction of the others together: it contains the luck of the arrivals and the drift of "
-        "the machine, and has fewer requests than the measurement. A verdict is right if the task "
-        "was said to fit and met its SLO at its quantile, or neither; a false fit attained less "
-        "than 0.9 times its quantile."
+        f"Mixes were visited in {WINDOWS} rounds, in another order each time, so that the windows "
+        "of a mix are far apart. On each visit every task of the mix was asked alone, then the "
+        "window was predicted, then it was measured; all predictors start from the profile as the "
+        "looks so far have corrected it, and none sees a latency of a mix. What is compared is the "
+        "mean of the forecasts of the windows that count; *forecasts of the first round alone* "
+        "were made before anything of their mix was measured. A window in which services of "
+        f"critical tasks were {LIMIT:.0%} off those of the mix's median window does not count; the "
+        "forecast has no say in it. Latency is what the client sees, from the time a request was "
+        "due; quantiles are those of answered requests, pooled over all windows that count. The "
+        "error of a figure is |predicted - measured| / measured, and the mean of that over all "
+        "tasks stands in the table. Windows draw arrivals of their own; *measured again* takes one "
+        "window as the prediction of the others together: it contains the luck of the arrivals and "
+        "the drift of the machine, and has fewer requests than the measurement. A verdict is right "
+        "if the task was said to fit and met its SLO at its quantile, or neither; a false fit "
+        "attained less than 0.9 times its quantile."
     )
 
 

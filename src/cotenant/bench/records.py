@@ -95,19 +95,22 @@ class Forecast(NamedTuple):
     attainment: float | None
     fits: bool
     method: str
+    round: int = 0
+    """The window that it was made for."""
 
 
 class Anchor(NamedTuple):
-    """What the tasks of a mix took alone before it was predicted, over what the profile says."""
+    """What the tasks of a mix took alone before a window, over what the profile says."""
 
     scenario: str
     policy: str
+    round: int
     calm: dict[str, float]
     """By task, with pauses."""
     warm: dict[str, float]
     """By task, back to back."""
-    in_turns: dict[str, float] | None = None
-    """By task, back to back with the others; `None` in earlier records."""
+    in_turns: dict[str, float]
+    """By task, back to back with the others."""
 
 
 class Luck(NamedTuple):

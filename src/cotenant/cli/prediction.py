@@ -82,8 +82,8 @@ def prediction(
 ) -> None:
     """Predict random mixes, then measure them, and compare.
 
-    A profile is measured first unless one is given; then all mixes are predicted, and measured in
-    three rounds. Leave the machine alone meanwhile.
+    A profile is measured first unless one is given; then each mix is visited three times, and
+    every window predicted before it is measured. Leave the machine alone meanwhile.
     """
     console = table_console()
     chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
@@ -138,7 +138,7 @@ def reforecast(folder: Path, out: Path) -> None:
             progress_bar(console) as progress,
             RecordWriter(out / RECORDS, header) as writer,
         ):
-            bar = progress.add_task("mixes", total=len(records.header["mixes"]))
+            bar = progress.add_task("windows", total=len(records.anchors))
 
             def announce(mix: str) -> None:
                 progress.update(bar, advance=1, description=mix)
