@@ -99,13 +99,18 @@ def test_any_layer_equals_its_steps(data: st.DataObject) -> None:
     direction = data.draw(st.sampled_from(["forward", "reverse", "bidirectional"]))
     attributes: dict[str, Any] = {"direction": direction}
     steps, rows = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 3))
-    unbounded = ["Relu"] if steps < 4 else []  # states of a longer one may overflow
+    squashing = ["Sigmoid", "Tanh", "Softsign"]
+    # States of a longer one may overflow, or blow up what two libraries round differently where
+    # a gate opens below 0 or beyond 1.
+    of_states = squashing if steps >= 4 else [*squashing, "Relu"]
+    of_gates = ["Sigmoid"] if steps >= 4 else of_states
     if kind == "GRU":
         attributes["linear_before_reset"] = data.draw(st.integers(0, 1))
     if data.draw(st.booleans()):
-        count = ACTIVATIONS[kind] * (2 if direction == "bidirectional" else 1)
-        some = st.sampled_from(["Sigmoid", "Tanh", "Softsign", *unbounded])
-        attributes["activations"] = data.draw(st.lists(some, min_size=count, max_size=count))
+        after_gates = [of_states] * (ACTIVATIONS[kind] - 1)
+        each_way = [of_states] if kind == "RNN" else [of_gates, *after_gates]
+        ways = 2 if direction == "bidirectional" else 1
+        attributes["activations"] = [data.draw(st.sampled_from(some)) for some in each_way * ways]
     possible = ["b", "h0", *(["c0", "p"] if kind == "LSTM" else [])]
     names = ["y", "h", *(["c"] if kind == "LSTM" else [])]
     asked = data.draw(st.sets(st.sampled_from(names), min_size=1))
