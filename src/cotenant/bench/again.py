@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored
 from cotenant.bench.luck import luck_of
-from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
+from cotenant.bench.predictors import PREDICTORS, Predictor
 from cotenant.bench.records import Anchor, Forecast, Line, Records
 from cotenant.bench.servers import workload_path_of
 from cotenant.bench.steady import WINDOWS
@@ -65,7 +65,7 @@ def forecast_again(
                 workload,
                 profile,
                 subject_of,
-                [one for one in said if one.predictor == OWN],
+                said,
                 seconds_s=records.header["seconds_s"],
                 warm_up_s=records.header["warm_up_s"],
             )

@@ -13,6 +13,7 @@ import numpy as np
 
 from cotenant.bench.accuracy import FIGURES, Measured, measured
 from cotenant.bench.anchor import SubjectOf
+from cotenant.bench.predictors import OWN
 from cotenant.bench.records import Forecast, Luck
 from cotenant.bench.steady import WINDOWS
 from cotenant.core.record import Outcome, Record
@@ -35,7 +36,7 @@ def luck_of(
     seconds_s: float,
     warm_up_s: float,
 ) -> tuple[Luck, ...]:
-    """The mean relative error of each task's forecast over windows of its own model.
+    """The mean relative error of each task's own forecast over windows of its own model.
 
     A task whose forecast has no figures (too much work arrives), or that is asked too seldom to be
     in every window, is left out.
@@ -44,7 +45,7 @@ def luck_of(
     scene = partial(scene_of, workload, profile, mix)
     seen = [_measured(mix, scene, number, seconds_s, warm_up_s) for number in range(_TIMES)]
     found = []
-    for one in forecasts:
+    for one in (said for said in forecasts if said.predictor == OWN):
         told = Measured(*(getattr(one, f"{figure}_s") for figure in FIGURES))
         of_task = [each[one.task] for each in seen if one.task in each]
         if None not in told and len(of_task) == _TIMES:

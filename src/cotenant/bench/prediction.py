@@ -31,7 +31,7 @@ from cotenant.bench.load import LoadGenerator, LoadPlan
 from cotenant.bench.luck import luck_of
 from cotenant.bench.mixed import Sink, load_of, service_means
 from cotenant.bench.mixes import DrawnMix
-from cotenant.bench.predictors import OWN, PREDICTORS, Predictor
+from cotenant.bench.predictors import PREDICTORS, Predictor
 from cotenant.bench.records import Anchor, Failure, Forecast, Observation, Phase
 from cotenant.bench.servers import HOST, SERVE, Server
 from cotenant.bench.steady import WINDOWS
@@ -134,7 +134,7 @@ class PredictionRun:
                     workload,
                     profile,
                     self._subject_of,
-                    [one for one in said if one.predictor == OWN],
+                    said,
                     seconds_s=self._windows.seconds_s,
                     warm_up_s=self._windows.warm_up_s,
                 )
