@@ -61,13 +61,14 @@ def test_the_average_is_that_of_poisson_arrivals_at_an_exponential_rest(
         )
         for rest_s in rests_s
     ]
-    average = after_on_average(one, Traffic(own_rps, 0.01), others, COOLING_S)
+    here = Traffic.of_all([Traffic(own_rps, 0.01), *others])
+    average = after_on_average(one, own_rps, here, COOLING_S)
     assert average == pytest.approx(np.mean(found), abs=0.02)
 
 
 def test_what_never_rests_finds_what_the_one_before_it_has_left():
     one, always = alone(0.7, 1.1), Traffic(100.0, 0.01)
-    assert spared_on_average([always], COOLING_S) == pytest.approx(1.0)
-    assert after_on_average(one, always, [], COOLING_S) == pytest.approx(0.7)
-    beside = after_on_average(one, Traffic(1e-9, 0.01), [always], COOLING_S)
+    assert spared_on_average(always, COOLING_S) == pytest.approx(1.0)
+    assert after_on_average(one, 100.0, always, COOLING_S) == pytest.approx(0.7)
+    beside = after_on_average(one, 1e-9, always, COOLING_S)
     assert beside == pytest.approx(1.1, abs=1e-6)

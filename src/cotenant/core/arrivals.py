@@ -17,8 +17,8 @@ from cotenant.core.task import ClosedLoop, Periodic, Poisson, Trace
 
 Times = npt.NDArray[np.float64]
 
-_BLOCK = 4096
-"""Times drawn at once in an endless schedule."""
+_BLOCKS = (64, 512, 4096)
+"""Numbers drawn at once in an endless sequence: the first ones, and from the last one on always."""
 
 
 def draw_arrivals(
@@ -58,6 +58,15 @@ def endless_arrivals(
     return itertools.chain.from_iterable(
         block_s.tolist() for block_s in _endless_blocks(arrivals, rng)
     )
+
+
+def block_sizes() -> Iterator[int]:
+    """How many random numbers to draw at once, without end: few for a task that is seldom asked.
+
+    >>> list(itertools.islice(block_sizes(), 4))
+    [64, 512, 4096, 4096]
+    """
+    return itertools.chain(_BLOCKS, itertools.repeat(_BLOCKS[-1]))
 
 
 def mean_rate_rps(arrivals: Periodic | Poisson | ClosedLoop | Trace | None) -> float | None:
@@ -109,12 +118,14 @@ def _endless_blocks(
     match arrivals:
         case Periodic(rate_rps=rate_rps):
             first_s = rng.uniform(0.0, 1.0 / rate_rps)
-            for block in itertools.count():
-                yield first_s + np.arange(block * _BLOCK, (block + 1) * _BLOCK) / rate_rps
+            start = 0
+            for size in block_sizes():
+                yield first_s + np.arange(start, start + size) / rate_rps
+                start += size
         case Poisson(rate_rps=rate_rps):
             last_s = 0.0
-            while True:
-                block_s = last_s + np.cumsum(rng.exponential(1.0 / rate_rps, _BLOCK))
+            for size in block_sizes():
+                block_s = last_s + np.cumsum(rng.exponential(1.0 / rate_rps, size))
                 last_s = float(block_s[-1])
                 yield block_s
         case Trace(path=path):

@@ -118,6 +118,7 @@ def mix_of(
     notes: list[str] = []
     excess: dict[tuple[str, str], float] = {}
     known: dict[tuple[Subject, Subject, str | None], float | None] = {}
+    beside = profile.pairs()
     for one in calm:
         for other in calm:
             if (
@@ -129,7 +130,7 @@ def mix_of(
             pair = (subjects[one.task.name], subjects[other.task.name])
             met = (*pair, one.component)
             if met not in known:  # many tasks may run few models
-                measured = profile.beside_of(*pair)
+                measured = beside.get(pair)
                 known[met] = (
                     None
                     if measured is None
@@ -177,30 +178,39 @@ def _tenancy(task: Task, alone: tuple[Alone, ...], component: str | None) -> Ten
 def _warmed(mix: Sequence[Tenancy], cooling_s: float) -> Sequence[Tenancy]:
     """With the service times after the rests of the mix, which depend on them in turn."""
     current = mix
+    components = {one.component for one in mix}
     for _ in range(_ROUNDS):
-        current = [
-            _after_rests(one, current, calm, cooling_s)
-            for one, calm in zip(current, mix, strict=True)
-        ]
+        rested: dict[str, Tenancy] = {}
+        for component in components:
+            traffic = _traffic([one for one in current if one.component == component])
+            whole = Traffic.of_all(tuple(traffic.values()))
+            for calm in mix:
+                if calm.component == component:
+                    own_rps = traffic[calm.task.name].rate_rps
+                    rested[calm.task.name] = _after_rests(calm, own_rps, whole, cooling_s)
+        current = [rested[one.task.name] for one in mix]
     return current
 
 
-def _after_rests(one: Tenancy, mix: Sequence[Tenancy], calm: Tenancy, cooling_s: float) -> Tenancy:
-    here = [other for other in mix if other.component == one.component]
-    left = max(0.0, 1.0 - sum(other.load for other in here))
-    loops = sum(other.rate_rps is None for other in here)
+def _traffic(here: Sequence[Tenancy]) -> Mapping[str, Traffic]:
+    """Of each task of a component."""
+    left = max(0.0, 1.0 - sum(one.load for one in here))
+    loops = sum(one.rate_rps is None for one in here)
 
-    def traffic(task: Tenancy) -> Traffic:
+    def of(task: Tenancy) -> Traffic:
         # Closed loops never rest: they take what is left in equal parts.
         mean_s = task.service.mean_s + task.front_s
         rate_rps = left / loops / mean_s if task.rate_rps is None else task.rate_rps
         return Traffic(rate_rps, mean_s)
 
-    others = [traffic(other) for other in here if other is not one]
+    return {one.task.name: of(one) for one in here}
+
+
+def _after_rests(calm: Tenancy, own_rps: float, here: Traffic, cooling_s: float) -> Tenancy:
     alone = calm.alone[0]
-    factor = after_on_average(alone, traffic(one), others, cooling_s)
+    factor = after_on_average(alone, own_rps, here, cooling_s)
     # The front does the same for every task: any other leaves it as warm as this one would.
-    spared = spared_on_average((traffic(one), *others), cooling_s)
+    spared = spared_on_average(here, cooling_s)
     around_s = alone.around_s - spared * (alone.around_s - alone.open_around_s)
     return calm._replace(service=calm.service.scaled(factor), around_s=around_s)
 

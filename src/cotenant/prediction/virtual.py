@@ -30,7 +30,7 @@ from cotenant.runtime.simulate import Scene, simulate
 METHOD = "virtual clock"
 _WARM_UP = 0.1
 """Share of the requests that is served first and not counted."""
-_LOOKS = 100_000
+_LOOKS = 400_000
 _FEWEST = 3_000
 
 

@@ -42,28 +42,36 @@ def after(at_once: float, rest_s: float, cooling_s: float) -> float:
 
 
 class Traffic(NamedTuple):
-    """The open arrivals of one task: requests per second, and seconds of each."""
+    """Open arrivals: requests per second, and mean seconds of each."""
 
     rate_rps: float
     service_s: float
 
+    @classmethod
+    def of_all(cls, several: Sequence["Traffic"]) -> "Traffic":
+        """All of them together.
 
-def spared_on_average(all_here: Sequence[Traffic], cooling_s: float) -> float:
+        >>> Traffic.of_all([Traffic(3.0, 0.1), Traffic(1.0, 0.5)])
+        Traffic(rate_rps=4.0, service_s=0.2)
+        """
+        rate_rps = sum(one.rate_rps for one in several)
+        load = sum(one.rate_rps * one.service_s for one in several)
+        return cls(rate_rps, load / rate_rps)
+
+
+def spared_on_average(here: Traffic, cooling_s: float) -> float:
     """The same share over a long time, of Poisson arrivals that meet a component now and then idle.
 
     An arrival finds it busy with the probability of its load, else at rest for an exponential time
     with the rate L of all arrivals: E exp(-t / c) = L c / (1 + L c).
     """
-    rate_rps = sum(one.rate_rps for one in all_here)
-    load = min(1.0, sum(one.rate_rps * one.service_s for one in all_here))
+    rate_rps, load = here.rate_rps, min(1.0, here.rate_rps * here.service_s)
     left = load + (1.0 - load) * rate_rps * cooling_s / (1.0 + rate_rps * cooling_s)
     return share_spared(left, cooling_s)
 
 
-def after_on_average(
-    alone: Alone, own: Traffic, others: Sequence[Traffic], cooling_s: float
-) -> float:
-    """How many times longer than with pauses its services take, each after any other."""
-    mine = own.rate_rps / sum(one.rate_rps for one in (own, *others))
+def after_on_average(alone: Alone, own_rps: float, here: Traffic, cooling_s: float) -> float:
+    """How many times longer than with pauses its services take, each after any one that is here."""
+    mine = own_rps / here.rate_rps
     at_once = mine * alone.after_itself + (1.0 - mine) * alone.after_another
-    return 1.0 - spared_on_average((own, *others), cooling_s) * (1.0 - at_once)
+    return 1.0 - spared_on_average(here, cooling_s) * (1.0 - at_once)

@@ -219,10 +219,9 @@ class Profile(Noun):
             )
         return tuple(found)
 
-    def beside_of(self, subject: Subject, other: Subject) -> Beside | None:
-        """What is known of one beside another; `None` if the pair was not measured."""
-        pairs = (one for one in self.beside if one.subject == subject and one.other == other)
-        return next(pairs, None)
+    def pairs(self) -> Mapping[tuple[Subject, Subject], Beside]:
+        """What is known of one beside another, by both."""
+        return {(one.subject, one.other): one for one in self.beside}
 
     def front_of(self, subject: Subject) -> float:
         """Processor time at the front for a request of this graph; 0 if unknown.

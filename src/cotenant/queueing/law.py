@@ -6,6 +6,7 @@ parts, each with its smallest value, the mass there, and a smooth rest known by 
 Jumps stay exact that way, and only the smooth rest is inverted numerically.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -13,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from cotenant.core.errors import WorkloadError
 from cotenant.queueing import inversion
@@ -21,6 +21,11 @@ from cotenant.queueing.inversion import Complex, Real, Transform
 
 _SEPARATE_JUMPS = 8
 """Jumps kept apart; where there are more, each is small, and inversion across them is harmless."""
+_PRECISION = 1e-9
+"""Of a quantile, relative to itself."""
+_NOTHING = 1e-12
+"""A tail under this is only rounding."""
+_STRAIGHT_STEPS = 40
 
 
 class Part(NamedTuple):
@@ -111,11 +116,37 @@ class Law:
             while self.tail(low + reach)[0] > allowed:
                 reach *= 2.0
             high = low + reach
-        return float(
-            scipy.optimize.brentq(
-                lambda t: float(self.tail(t)[0]) - allowed, low, high, xtol=1e-9 * high
-            )
-        )
+        return self._passes(allowed, low, high)
+
+    def _passes(self, allowed: float, low: float, high: float) -> float:
+        """Where between both the tail, which is over `allowed` at `low`, falls to it.
+
+        Regula falsi with the Illinois step (Dowell and Jarratt 1971), and halving should that not
+        get on, on the logarithm of the tail: of a queue that is nearly a straight line. SciPy has
+        the like, but its import takes longer than to predict fifty tasks.
+        """
+
+        def over(time_s: float) -> float:
+            return math.log(max(float(self.tail(time_s)[0]), _NOTHING) / allowed)
+
+        over_low, over_high = over(low), over(high)
+        steps, rose = 0, None
+        while high - low > _PRECISION * high:
+            steps += 1
+            time_s = (low + high) / 2.0
+            if steps < _STRAIGHT_STEPS:
+                time_s = high - over_high * (high - low) / (over_high - over_low)
+            found = over(time_s)
+            if abs(found) <= _PRECISION:
+                return time_s
+            # An end that stays twice counts for half, so that the next step comes closer to it.
+            again = rose is (found > 0.0)
+            rose = found > 0.0
+            if rose:
+                low, over_low, over_high = time_s, found, over_high / (1.0 + again)
+            else:
+                high, over_high, over_low = time_s, found, over_low / (1.0 + again)
+        return high
 
 
 def discrete(values_s: Real, weights: Real) -> Law:

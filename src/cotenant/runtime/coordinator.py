@@ -79,6 +79,8 @@ class Coordinator:
         self._views: dict[str, TaskView] = {}
         self._dirty: set[str] = set()
         """Tasks whose view no longer shows what is."""
+        self._startable: set[str] = set()
+        """Tasks of which something waits whose lane is free, by their views."""
 
     # --- tasks -----------------------------------------------------------------------------
 
@@ -97,6 +99,7 @@ class Coordinator:
         tenant = self._tenants.pop(task)
         self._views.pop(task, None)
         self._dirty.discard(task)
+        self._startable.discard(task)
         self._guard.forget(task)
         for request in tenant.backlog.take(len(tenant.backlog)):
             self._end(tenant.task, request, Outcome.REJECTED, error)
@@ -186,7 +189,8 @@ class Coordinator:
             self._receive(events)
         now_s = self._clock.now()
         wake_s = self._expire(now_s) if self._expiries else math.inf
-        deciding = self._something_may_start()
+        self._look()
+        deciding = bool(self._startable)
         for place in self._everywhere:
             if place.held:
                 place.allow(self._guard.allowance(place.component, now_s))
@@ -194,7 +198,10 @@ class Coordinator:
             if place.allowance != place.limit:
                 deciding = True
         if deciding:  # most steps leave nothing that a policy could do
-            for action in self._policy.decide(self._snapshot(), now_s):
+            snapshot = Snapshot(
+                tuple(self._views.values()), tuple(map(Place.view, self._everywhere))
+            )
+            for action in self._policy.decide(snapshot, now_s):
                 if isinstance(action, Launch):
                     if not self._launch(self._tenants[action.task], action.requests, now_s):
                         wake_s = now_s  # all of a batch was too late; what is behind it may go
@@ -236,20 +243,15 @@ class Coordinator:
                 self._too_late(tenant, tenant.backlog.remove(request_id), now_s)
         return math.inf
 
-    def _something_may_start(self) -> bool:
-        """Whether something waits whose lane is free."""
-        for tenant in self._tenants.values():
-            waiting = tenant.backlog.size or tenant.flight is not None
-            if waiting and tenant.loaded and not tenant.on_device:
-                return True
-        return False
-
-    def _snapshot(self) -> Snapshot:
-        views = self._views
+    def _look(self) -> None:
+        """Make the views of the tasks that have changed anew."""
         for task in self._dirty:
-            views[task] = self._tenants[task].view()
+            view = self._views[task] = self._tenants[task].view()
+            if view.queued and view.ready:
+                self._startable.add(task)
+            else:
+                self._startable.discard(task)
         self._dirty.clear()
-        return Snapshot(tuple(views.values()), tuple(map(Place.view, self._everywhere)))
 
     # --- acting ----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Service laws of tasks and a generator of random numbers go in; drawn service times come out.
 
 A law gives the seconds of one request at full width with nothing beside it. Times are drawn
-in blocks: one call of the generator for thousands of requests.
+in blocks: one call of the generator for many requests.
 """
 
 import itertools
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cotenant.core.arrivals import block_sizes
 from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Task
 from cotenant.device.null import ServiceTime
 
 Draw = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
 """A generator and a count go in, so many independent service times come out."""
-
-_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _split(law: ServiceLaw, segments: int) -> Draw:
 
 
 def _endless(draw: Draw, rng: np.random.Generator) -> Iterator[Sequence[float]]:
-    return itertools.chain.from_iterable(draw(rng, _BLOCK).tolist() for _ in itertools.count())
+    return itertools.chain.from_iterable(draw(rng, size).tolist() for size in block_sizes())
 
 
 class _Source:
