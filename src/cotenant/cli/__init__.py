@@ -8,6 +8,7 @@ import click
 
 from cotenant import __version__
 from cotenant.core.errors import CotenantError
+from cotenant.core.native import outdated
 
 _COMMANDS = {
     "serve": "Serve many models on this machine.",
@@ -66,6 +67,13 @@ def _cli(verbose: bool) -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one clear message, not a traceback."""
+    if changed := outdated():
+        click.echo(
+            f"cotenant: {changed[0].name} has changed since it was compiled; run 'make setup', or "
+            "'make pure' to do without compiled modules",
+            err=True,
+        )
+        sys.exit(2)
     try:
         _cli(prog_name="cotenant")
     except CotenantError as error:
