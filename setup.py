@@ -45,7 +45,7 @@ def native_modules() -> list[Extension]:
         print("cotenant: mypy is missing, so nothing is compiled", file=sys.stderr)
         return []
     # Types are for `make check` to judge: here a library without any is no mistake.
-    options = ["--config-file=", "--ignore-missing-imports"]
+    options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
     extensions = mypycify([*options, *HOT], group_name="cotenant")
     for extension in extensions:
         extension.optional = True  # without a C compiler the same modules run as Python
