@@ -34,6 +34,15 @@ class Bar(NamedTuple):
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
 
+def amount(value: float) -> str:
+    """As people read it.
+
+    >>> amount(0.56789), amount(80_781.2)
+    ('0.5679', '80,781')
+    """
+    return f"{value:,.0f}" if value >= 10_000.0 else f"{value:.4g}"
+
+
 class _Promise(NamedTuple):
     slowdown_p50: float | None = None
     slowdown_p99: float | None = None

@@ -84,7 +84,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / f"server-{workload.name}-{policy}.log"
         workload_path = workload_path_of(folder, workload.name)
-        workload_path.write_text(_as_yaml(workload), encoding="utf-8")
+        workload_path.write_text(workload_text(workload), encoding="utf-8")
         with self.log_path.open("wb") as log:
             self._child = subprocess.Popen(
                 [
@@ -213,7 +213,8 @@ def free_ports(number: int) -> list[int]:
             one.close()
 
 
-def _as_yaml(workload: Workload) -> str:
+def workload_text(workload: Workload) -> str:
+    """The file that says the same."""
     # What the bench leaves out the server fills in; it also must not meet a trace that
     # lies relative to somebody else's folder. It may know what its users would tell it.
     tasks = [

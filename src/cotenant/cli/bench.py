@@ -28,6 +28,7 @@ from cotenant.cli.bench_speed import speed
 from cotenant.cli.elastic_suites import disb, mdtb
 from cotenant.cli.measuring import measure, print_bars, verdict
 from cotenant.cli.options import cores_option
+from cotenant.cli.pace import pace
 from cotenant.cli.prediction import prediction, reforecast
 from cotenant.cli.progress import progress_bar
 from cotenant.cli.tables import table_console
@@ -46,6 +47,7 @@ def bench() -> None:
 bench.add_command(prediction)
 bench.add_command(reforecast)
 bench.add_command(theory)
+bench.add_command(pace)
 
 
 bench.add_command(mdtb)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cotenant.bench.bars import Bar
+from cotenant.bench.bars import Bar, amount
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.mixed import ScenarioRun, Setting, Settings, Visit, round_seconds_s
 from cotenant.bench.records import RecordWriter
@@ -72,8 +72,8 @@ def print_bars(bars: Sequence[Bar], out: Path) -> None:
             table.add_row(
                 bar.scenario,
                 bar.figure,
-                "not measured" if bar.value is None else f"{bar.value:.4g}",
-                f"{'<=' if bar.at_most else '>='} {bar.limit:.4g}",
+                "not measured" if bar.value is None else amount(bar.value),
+                f"{'<=' if bar.at_most else '>='} {amount(bar.limit)}",
                 verdict(bar.met),
             )
         console.print(table)

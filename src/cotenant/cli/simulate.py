@@ -116,7 +116,8 @@ def simulate(
         )
     if as_json:
         document = _document(workload.policy, seed, ended, figures)
-        click.echo(json.dumps(document | {"overloaded": list(full)}, indent=2))
+        more = {"overloaded": list(full), "took_s": took_s}
+        click.echo(json.dumps(document | more, indent=2))
         return
     table = _table(workload, ended, figures)
     table.title = f"{workload.policy}: {ended.requests} requests in {format_duration(ended.span_s)}"
