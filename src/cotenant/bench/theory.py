@@ -50,7 +50,7 @@ class Case(NamedTuple):
 
     @property
     def requests(self) -> int:
-        """Enough that a replication is much longer than the queue's memory, and its mean not skewed."""
+        """Many times the memory of the queue, so that the means of replications are not skewed."""
         return {0.3: 16_000, 0.6: 32_000}.get(self.load, 96_000)
 
 

@@ -107,7 +107,7 @@ def _show(rows: Sequence[Row], swaps: Sequence[SwapRow]) -> None:
     inside, family = sum(row.inside for row in rows), sum(row.inside_family for row in rows)
     console.print(
         f"theory inside the intervals that all rows keep together with 95 %: {family} of "
-        f"{len(rows)}; inside the 95 % interval of its own row: {inside} ({inside / len(rows):.1%})",
+        f"{len(rows)}; inside the 95 % interval of its row: {inside} ({inside / len(rows):.1%})",
         highlight=False,
     )
     if swaps:
