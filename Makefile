@@ -36,8 +36,9 @@ $(VENV)/.native: $(VENV)/.ready setup.py $(HOT)
 	@$(BIN)/python setup.py --quiet build_ext --inplace >$(VENV)/native.log 2>&1 || \
 	  { cat $(VENV)/native.log; exit 1; }
 	@ls src/*.so >/dev/null 2>&1 || \
-	  echo "No C compiler was found, so they run as Python; see $(VENV)/native.log"
+	  echo "That was not possible here, so they run as Python; $(VENV)/native.log says why"
 	@find src -name '*.so' -exec touch {} +
+	@rm -f $(VENV)/.pure
 	@touch $@
 
 native:
@@ -46,6 +47,7 @@ native:
 
 pure: setup
 	@rm -f src/*.so src/cotenant/*/*.so
+	@touch $(VENV)/.pure
 
 demo: setup
 	@$(BIN)/cotenant demo

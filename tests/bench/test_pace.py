@@ -42,12 +42,10 @@ def test_fifty_tasks_are_drawn_in_one_mix_for_each_way_to_predict():
 
 
 def test_a_command_that_fails_is_an_error_that_names_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(pace, "made_up_profile", lambda models: real(models[:1]))
+    one_model = pace.made_up_profile(MODELS[:1])
+    monkeypatch.setattr(pace, "made_up_profile", lambda models: one_model)
     with pytest.raises(Unsupported, match=r"predict .*failed: .*the profile lacks task"):
         pace.measure(tmp_path, rounds=1, requests=400, seed=1, ended=list, models=MODELS)
-
-
-real = pace.made_up_profile
 
 
 def test_the_command_refuses_no_rounds(tmp_path):

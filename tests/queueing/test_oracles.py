@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 from cotenant.queueing import batch, mg1, multiserver, network, periodic, priority, sharing, swap
 from cotenant.queueing.law import total
-from cotenant.queueing.service import deterministic, exponential, gamma
+from cotenant.queueing.service import deterministic, exponential, gamma, mixture
 from cotenant.queueing.stream import Pattern, Sojourn, Stream, Unstable
 
 LOADS = [0.3, 0.6, 0.9]
@@ -149,3 +149,16 @@ def test_overload_names_the_stream_that_breaks_it() -> None:
     assert low == broken
     assert isinstance(multiserver.fcfs(streams, 2)[0], Sojourn)
     assert isinstance(periodic.same_period(5, 0.1, 0.03), Unstable)
+
+
+@pytest.mark.parametrize("quantile", [1.0 - 1e-6, 1.0 - 1e-10, 1.0 - 1e-13])
+def test_a_quantile_beyond_what_inversion_can_tell_is_still_a_time(quantile):
+    law = exponential(1.0).law
+    assert law.quantile_s(0.999) < law.quantile_s(quantile) < 100.0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_a_quantile_between_two_far_humps_is_found(share):
+    law = mixture([(share, gamma(0.01, 0.01)), (1.0 - share, gamma(1.0, 0.01))]).law
+    for quantile in (0.01, 0.3, 0.7, 0.99):
+        assert law.tail(law.quantile_s(quantile))[0] == pytest.approx(1.0 - quantile, abs=1e-7)

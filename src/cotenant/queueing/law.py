@@ -23,9 +23,10 @@ _SEPARATE_JUMPS = 8
 """Jumps kept apart; where there are more, each is small, and inversion across them is harmless."""
 _PRECISION = 1e-9
 """Of a quantile, relative to itself."""
-_NOTHING = 1e-12
-"""A tail under this is only rounding."""
+_FAR_BELOW = 1e-6
+"""Of the tail that is allowed: what is still less counts as this much, since 0 has no logarithm."""
 _STRAIGHT_STEPS = 40
+"""After so many steps of regula falsi the rest is halving."""
 
 
 class Part(NamedTuple):
@@ -127,7 +128,7 @@ class Law:
         """
 
         def over(time_s: float) -> float:
-            return math.log(max(float(self.tail(time_s)[0]), _NOTHING) / allowed)
+            return math.log(max(float(self.tail(time_s)[0]) / allowed, _FAR_BELOW))
 
         over_low, over_high = over(low), over(high)
         steps, rose = 0, None
