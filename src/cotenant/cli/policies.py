@@ -1,7 +1,9 @@
 """`cotenant policies`: who can decide what runs."""
 
+import ast
 import inspect
 import json
+from pathlib import Path
 
 import click
 
@@ -18,7 +20,7 @@ def policies(as_json: bool) -> None:
     which padding may lengthen a critical kernel there.
     """
     about = {
-        name: (inspect.getdoc(inspect.getmodule(policy)) or "").splitlines()[0]
+        name: _first_line(inspect.getfile(policy))
         + (" Needs an elastic component." if policy().by_kernel else "")
         for name, policy in POLICIES.items()
     }
@@ -27,3 +29,10 @@ def policies(as_json: bool) -> None:
         return
     for name, text in about.items():
         click.echo(f"{name:22}{text}")
+
+
+def _first_line(file: str) -> str:
+    """Of what a module says of itself; a compiled one says it in the source beside it only."""
+    source = Path(file).with_name(Path(file).name.partition(".")[0] + ".py")
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0]
