@@ -28,14 +28,15 @@ def profile(**about):
     return made.model_copy(update={"alone": alone})
 
 
-@given(SLOWER, SLOWER, SLOWER)
-def test_each_pace_takes_so_many_times_what_it_took(calm, warm, in_turns):
-    before = profile(front_s=0.002, warm_front_s=0.001, warm=0.8, in_turns=0.9)
-    after = anchored(before, WORKLOAD, subject_of, {"t": Speed(calm, warm, in_turns)})
+@given(SLOWER, SLOWER, SLOWER, SLOWER)
+def test_each_pace_takes_so_many_times_what_it_took(calm, rested, warm, in_turns):
+    before = profile(front_s=0.002, warm_front_s=0.001, warm=0.8, in_turns=0.9, rested=1.2)
+    after = anchored(before, WORKLOAD, subject_of, {"t": Speed(calm, rested, warm, in_turns)})
     was, now = before.alone[0], after.alone[0]
     assert now.service.mean_s == pytest.approx(was.service.mean_s * calm)
     assert now.warm * now.service.mean_s == pytest.approx(0.8 * was.service.mean_s * warm)
     assert now.in_turns * now.service.mean_s == pytest.approx(0.9 * was.service.mean_s * in_turns)
+    assert now.rested * now.service.mean_s == pytest.approx(1.2 * was.service.mean_s * rested)
     assert now.around_s == pytest.approx(was.around_s * calm)
     assert now.warm_around_s == pytest.approx(min(was.around_s * calm, was.warm_around_s * warm))
     # The law keeps its shape, and is still one that a profile may hold.
@@ -47,7 +48,7 @@ def test_each_pace_takes_so_many_times_what_it_took(calm, warm, in_turns):
 
 def test_segments_go_with_their_whole_and_other_models_stay():
     before = profile()
-    after = anchored(before, SPLIT, subject_of, {"t": Speed(2.0, 2.0, 2.0)})
+    after = anchored(before, SPLIT, subject_of, {"t": Speed(2.0, 2.0, 2.0, 2.0)})
     assert after.alone[0] == before.alone[0]
     assert [one.mean_s for one in after.alone[1].by_segment] == pytest.approx(
         [2.0 * one.mean_s for one in PARTS]
@@ -55,7 +56,7 @@ def test_segments_go_with_their_whole_and_other_models_stay():
 
 
 def test_a_profile_without_a_front_gets_none():
-    after = anchored(profile(), WORKLOAD, subject_of, {"t": Speed(1.5, 1.5, 1.5)})
+    after = anchored(profile(), WORKLOAD, subject_of, {"t": Speed(1.5, 1.5, 1.5, 1.5)})
     assert after.alone[0].front_s is None
     assert after.alone[0].warm_front_s is None
 
@@ -65,18 +66,20 @@ MODELS = {"a": 0.8, "b": 1.0, "c": 1.25}
 ALL = Workload(name="w", tasks=tuple(Task(name=f"of-{model}", model=model) for model in MODELS))
 
 
-def look(machine, **moment):
+def look(machine, rests=1.0, **moment):
     return {
-        f"of-{model}": Speed(machine * off * moment.get(model, 1.0), machine * off, machine * off)
+        f"of-{model}": Speed(
+            machine * off * moment.get(model, 1.0), rests * machine * off, *[machine * off] * 2
+        )
         for model, off in MODELS.items()
     }
 
 
-def expected(machines, last=None):
+def expected(machines, then=()):
     looks = Looks()
     for machine in machines:
         looks.add(ALL, subject_of, look(machine))
-    if last is not None:
+    for last in then:
         looks.add(ALL, subject_of, last)
     return looks.expected(ALL, subject_of)
 
@@ -93,7 +96,7 @@ def test_what_is_wrong_with_the_profile_and_a_machine_that_changes_are_told_apar
     ) / (sum(weights) + 3)
     known = len(machines) / (len(machines) + 0.5)
     for model, off in MODELS.items():
-        assert found[f"of-{model}"] == pytest.approx((math.exp(of_late) * off**known,) * 3)
+        assert found[f"of-{model}"] == pytest.approx((math.exp(of_late) * off**known,) * 4)
 
 
 def test_moments_at_which_the_machine_lacked_a_core_move_no_forecast_far():
@@ -109,6 +112,12 @@ def test_a_machine_that_is_slow_half_of_the_time_is_forecast_in_between():
     assert both == pytest.approx(math.sqrt(fast * slow), rel=0.01)
 
 
+def test_a_machine_that_is_slow_after_rests_alone_is_forecast_so():
+    slept = expected([1.0] * 40, [look(1.0, rests=1.1)] * 60)["of-b"]
+    assert slept.rested == pytest.approx(1.1, rel=0.02)
+    assert slept.warm == pytest.approx(1.0, rel=0.001)
+
+
 def test_a_machine_that_has_changed_is_forecast_as_it_is_now():
     before, after = (expected([one] * 60)["of-b"].calm for one in (1.0, 1.05))
     changed = expected([1.0] * 60 + [1.05] * 60)["of-b"].calm
@@ -117,7 +126,7 @@ def test_a_machine_that_has_changed_is_forecast_as_it_is_now():
 
 def test_a_moment_that_one_model_met_moves_no_forecast():
     usual = expected([1.1] * 6)
-    for task, speed in expected([1.1] * 5, look(1.1, a=1.9)).items():
+    for task, speed in expected([1.1] * 5, [look(1.1, a=1.9)]).items():
         assert tuple(speed) == pytest.approx(tuple(usual[task]), rel=0.05)
 
 

@@ -8,7 +8,7 @@ from cotenant.bench.front import Pace, Served, _alone, _late_s, _seen
 from cotenant.core.errors import ExecutionError
 
 WARM_UP_S = [0.5] * 3
-CALM, QUICK, TURNS, OPEN = Rhythm
+CALM, RESTED, QUICK, TURNS, OPEN = Rhythm
 
 
 def pace(rhythm, services_s, front_s=0.002):
@@ -33,9 +33,11 @@ def test_front_and_service_are_told_apart_request_by_request():
     calm_s = WARM_UP_S + [0.010, 0.012] * 20
     warm_s = WARM_UP_S + [0.008] * 20
     turns_s = WARM_UP_S + [0.009] * 20
-    blocks_s = [calm_s, warm_s, turns_s, calm_s, warm_s]
+    rested_s = [0.5] + [0.0132] * 4
+    blocks_s = [calm_s, rested_s, warm_s, turns_s, calm_s, warm_s]
     paces = [
         pace(CALM, calm_s),
+        pace(RESTED, rested_s),
         pace(QUICK, warm_s, 0.001),
         pace(TURNS, turns_s),
         pace(CALM, calm_s),
@@ -49,6 +51,7 @@ def test_front_and_service_are_told_apart_request_by_request():
     assert found.service.n == 20  # those in turns say how services vary
     assert found.warm == pytest.approx(8 / 11)
     assert found.in_turns == pytest.approx(9 / 11)
+    assert found.rested == pytest.approx(1.2)
 
 
 def test_a_stall_of_somebody_elses_moves_neither():
@@ -56,8 +59,8 @@ def test_a_stall_of_somebody_elses_moves_neither():
     services_s[20] = 1.0
     calm = pace(CALM, services_s)
     calm.latencies_s[40] += 0.3
-    paces = [calm, *(pace(rhythm, services_s) for rhythm in (QUICK, TURNS, OPEN))]
-    found = alone(paces, served(*[services_s] * 4))
+    paces = [calm, *(pace(rhythm, services_s) for rhythm in (RESTED, QUICK, TURNS, OPEN))]
+    found = alone(paces, served(*[services_s] * 5))
     assert found.front_s == pytest.approx(0.002)
     assert found.service.mean_s == pytest.approx(0.010)
     assert found.warm == pytest.approx(1.0)
@@ -65,8 +68,8 @@ def test_a_stall_of_somebody_elses_moves_neither():
 
 def test_services_vary_as_they_do_in_turns():
     calm_s, turns_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.016, 0.024] * 10
-    paces = [pace(CALM, calm_s), pace(QUICK, calm_s), pace(TURNS, turns_s), pace(OPEN, calm_s)]
-    service = alone(paces, served(calm_s, calm_s, turns_s, calm_s)).service
+    paces = [pace(one, turns_s if one is TURNS else calm_s) for one in Rhythm]
+    service = alone(paces, served(calm_s, calm_s, calm_s, turns_s, calm_s)).service
     assert service.mean_s == pytest.approx(0.010)
     assert service.quantiles_s[0] == pytest.approx(0.008)
     assert service.quantiles_s[-1] == pytest.approx(0.012)
@@ -74,10 +77,10 @@ def test_services_vary_as_they_do_in_turns():
 
 def test_what_clients_who_do_not_wait_see_beyond_it_is_the_mean_over_all_tasks():
     warm_s = WARM_UP_S + [0.010] * 20
-    paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, QUICK, TURNS)]
+    paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, RESTED, QUICK, TURNS)]
     late = [pace(OPEN, warm_s, front_s) for front_s in (0.0013, 0.0015, 0.002)]
     late[0].latencies_s[-1] += 0.008  # one of twenty that was heard of late
-    fronts_s = _seen("a", [*paces, *late], served(*[warm_s] * 6)).fronts_s[OPEN]
+    fronts_s = _seen("a", [*paces, *late], served(*[warm_s] * 7)).fronts_s[OPEN]
     assert [one.mean() for one in fronts_s] == pytest.approx([0.0017, 0.0015, 0.002])
     late_s = [one - 0.001 for one in fronts_s]
     assert _late_s([late_s, [one + 0.0004 for one in late_s]]) == pytest.approx(0.0009)
@@ -85,8 +88,8 @@ def test_what_clients_who_do_not_wait_see_beyond_it_is_the_mean_over_all_tasks()
 
 def test_time_in_the_queue_is_no_front():
     warm_s = WARM_UP_S + [0.010] * 20
-    paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, QUICK, TURNS)]
-    rows = served(*[warm_s] * 4)
+    paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, RESTED, QUICK, TURNS)]
+    rows = served(*[warm_s] * 5)
     rows[-1] = rows[-1]._replace(arrival_s=rows[-1].arrival_s - 0.03)
     queued = pace(OPEN, warm_s, 0.001)
     queued.latencies_s[-1] += 0.03
@@ -97,7 +100,7 @@ def test_time_in_the_queue_is_no_front():
 def test_tasks_of_one_model_count_as_one():
     quick_s, slow_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.012] * 20
     seen = [
-        _seen("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 4))
+        _seen("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 5))
         for each_s in (quick_s, slow_s)
     ]
     found = _alone(seen)
@@ -109,8 +112,8 @@ def test_tasks_of_one_model_count_as_one():
 
 def test_answers_and_records_that_differ_are_an_error():
     five = [Pace(rhythm, [0.1] * 5) for rhythm in Rhythm]
-    with pytest.raises(ExecutionError, match="answered 20 times, and the server recorded 4"):
+    with pytest.raises(ExecutionError, match="answered 25 times, and the server recorded 4"):
         _seen("a", five, served([0.1] * 4))
-    five[2] = five[2]._replace(latencies_s=[])
-    with pytest.raises(ExecutionError, match="answered 15 times"):
-        _seen("a", five, served([0.1] * 15))
+    five[3] = five[3]._replace(latencies_s=[])
+    with pytest.raises(ExecutionError, match="answered 20 times"):
+        _seen("a", five, served([0.1] * 20))

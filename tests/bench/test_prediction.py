@@ -130,10 +130,6 @@ def test_what_cannot_be_forecast_again_says_why(tmp_path):
 )
 def test_bad_input_says_what_to_do(arguments, says, profile, tmp_path):
     given = [] if "--profile" in arguments else ["--profile", profile]
-    if arguments == ["--model", "gru"]:
-        known = load_profile(profile, origin())
-        alone = [one.model_copy(update={"front_s": 0.001}) for one in known.alone]
-        save_profile(known.model_copy(update={"alone": tuple(alone)}), profile)
     result = run("--out", tmp_path / "out", *given, *arguments)
     assert result.exit_code != 0
     assert says in " ".join(result.output.split())
@@ -264,7 +260,7 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
         looks.add(
             workload,
             made_up_subject,
-            {"a": Speed(look.calm["a"], look.warm["a"], look.in_turns["a"])},
+            {"a": Speed(look.calm["a"], look.rested["a"], look.warm["a"], look.in_turns["a"])},
         )
         expected = looks.expected(workload, made_up_subject)["a"].calm
         assert profile.alone[0].service.mean_s == pytest.approx(0.01 * expected)

@@ -18,7 +18,7 @@ def test_a_machine_that_cools_as_the_model_says_is_found_out(models, truth_s):
         [
             Paused(
                 usual_s,
-                usual_s * after(warm, BRIEF_S, truth_s),
+                usual_s * after(warm, 1.0, BRIEF_S, truth_s),
                 usual_s * warm,
             )
             for usual_s, warm in models

@@ -90,5 +90,6 @@ def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> Iterator[As
 
 def _speeds(seen: Anchor) -> Mapping[str, Speed]:
     return {
-        task: Speed(calm, seen.warm[task], seen.in_turns[task]) for task, calm in seen.calm.items()
+        task: Speed(calm, seen.rested[task], seen.warm[task], seen.in_turns[task])
+        for task, calm in seen.calm.items()
     }

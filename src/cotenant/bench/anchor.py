@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cotenant.bench.asking import Asker
+from cotenant.bench.asking import Asker, Rhythm
 from cotenant.core.errors import ExecutionError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
@@ -22,11 +22,11 @@ from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
 
-_CALM, _QUICK = 8, 16
-"""Requests of a look, with pauses and without: of these at least so many."""
+_CALM, _RESTED, _QUICK = 8, 4, 16
+"""Requests of a look, with pauses, long ones and none: of the last at least so many."""
 _QUICK_S = 0.5
 """How long to ask each without pauses, at least."""
-_WARM_UP = 3
+_WARM_UP, _WARM_UP_RESTED = 3, 1
 _DOUBT = 0.5
 """Looks without a finding that a model starts with ..."""
 _TRUST = 3
@@ -48,6 +48,8 @@ class Speed(NamedTuple):
 
     calm: float
     """With pauses."""
+    rested: float
+    """With long ones."""
     warm: float
     """Back to back."""
     in_turns: float
@@ -57,17 +59,21 @@ class Speed(NamedTuple):
 def speeds(
     workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
 ) -> dict[str, Speed]:
-    """Ask every task alone, with pauses and back to back, and all in turns.
+    """Ask every task alone, with pauses of both lengths and back to back, and all in turns.
 
     Raises:
         ExecutionError: a task does not answer.
     """
     alone = {
-        task.name: (_with_pauses(task.name, one, asker), _back_to_back(task.name, one, asker))
+        task.name: (
+            _with_pauses(task.name, one, asker),
+            _after_long_rests(task.name, one, asker),
+            _back_to_back(task.name, one, asker),
+        )
         for task, one in _known(workload, profile, subject_of)
     }
     turns = turn_speeds(workload, profile, subject_of, asker)
-    return {task: Speed(calm, warm, turns[task]) for task, (calm, warm) in alone.items()}
+    return {task: Speed(*paces, turns[task]) for task, paces in alone.items()}
 
 
 class Looks:
@@ -76,7 +82,9 @@ class Looks:
     A look at a model says two things: how fast the machine is now, which its neighbours of the same
     look say too, and what is wrong with the profile of the model, which its other looks say too:
 
-        log look[i, model] = machine[i] + model + the moment's noise.
+        log look[i, model] = machine[i] + model + the moment's noise,
+
+    at each pace: a host that takes memory away makes services after rests slow, and no others.
 
     Both parts are medians of what the other one leaves over, in turns (Tukey's median polish).
     Alone, a model takes as long whether it is critical or not. A machine is slow now and then
@@ -98,10 +106,10 @@ class Looks:
     def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
         """Each task's model at each pace, on the machine as it has been of late."""
         machine, models = self._told_apart()
-        middle = float(np.median(machine))
+        middle = np.median(machine, axis=0)
         kept = np.clip(machine, middle - _NOISE, middle + _NOISE)
-        weights = np.exp(-np.arange(kept.size)[::-1] / _MEMORY)
-        of_late = float(kept @ weights) / (float(weights.sum()) + _TRUST)
+        weights = np.exp(-np.arange(len(kept))[::-1] / _MEMORY)
+        of_late = weights @ kept / (weights.sum() + _TRUST)
         return {
             task.name: Speed(
                 *np.exp(of_late + models[subject_of(task, workload).of_any_criticality]).tolist()
@@ -109,19 +117,21 @@ class Looks:
             for task in workload.tasks
         }
 
-    def _told_apart(self) -> tuple[list[float], dict[Subject, Paces]]:
-        """The logarithms of the machine in each look, and of each model at each pace."""
+    def _told_apart(self) -> tuple[Paces, dict[Subject, Paces]]:
+        """The logarithms of the machine in each look, and of each model; both at each pace."""
         looks: dict[Subject, list[int]] = {}
         for number, seen in enumerate(self._seen):
             for subject in seen:
                 looks.setdefault(subject, []).append(number)
         models = {subject: np.zeros(len(Speed._fields)) for subject in looks}
-        machine: list[float] = []
+        machine = np.zeros((len(self._seen), len(Speed._fields)))
         for _ in range(_SWEEPS):
-            machine = [
-                float(np.median([pace - models[subject] for subject, pace in seen.items()]))
-                for seen in self._seen
-            ]
+            machine = np.array(
+                [
+                    np.median([pace - models[subject] for subject, pace in seen.items()], axis=0)
+                    for seen in self._seen
+                ]
+            )
             models = {
                 subject: len(those)
                 / (len(those) + _DOUBT)
@@ -177,21 +187,29 @@ def _known(
 
 def _with_pauses(task: str, known: Alone, asker: Asker) -> float:
     expected_s = known.service.mean_s + known.around_s
-    return _pace(task, asker.alone(task, expected_s, _CALM + _WARM_UP, calm=True), expected_s)
+    return _pace(task, asker.alone(task, expected_s, _CALM + _WARM_UP, Rhythm.CALM), expected_s)
+
+
+def _after_long_rests(task: str, known: Alone, asker: Asker) -> float:
+    expected_s = known.after_a_long_rest * (known.service.mean_s + known.around_s)
+    seen_s = asker.alone(task, expected_s, _RESTED + _WARM_UP_RESTED, Rhythm.RESTED)
+    return _pace(task, seen_s, expected_s, _WARM_UP_RESTED)
 
 
 def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
     expected_s = known.after_itself * known.service.mean_s + known.warm_around_s
     requests = max(_QUICK, int(_QUICK_S / expected_s)) + _WARM_UP
-    return _pace(task, asker.alone(task, expected_s, requests, calm=False), expected_s)
+    return _pace(task, asker.alone(task, expected_s, requests, Rhythm.BACK_TO_BACK), expected_s)
 
 
-def _pace(task: str, latencies_s: Sequence[float], expected_s: float) -> float:
+def _pace(
+    task: str, latencies_s: Sequence[float], expected_s: float, warm_up: int = _WARM_UP
+) -> float:
     """The mean over what was expected, which is a mean, too."""
     if not latencies_s:
         raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
     # A machine that is much slower than expected has answered few.
-    kept_s = np.asarray(latencies_s)[min(_WARM_UP, len(latencies_s) // 2) :]
+    kept_s = np.asarray(latencies_s)[min(warm_up, len(latencies_s) // 2) :]
     return float(without_stalls(kept_s).mean()) / expected_s
 
 
@@ -205,6 +223,7 @@ def _at_speed(one: Alone, speed: Speed) -> Alone:
             "front_busy_s": None if one.front_busy_s is None else one.front_busy_s * speed.warm,
             "warm": one.after_itself * speed.warm / speed.calm,
             "in_turns": one.after_another * speed.in_turns / speed.calm,
+            "rested": one.after_a_long_rest * speed.rested / speed.calm,
         }
     )
 

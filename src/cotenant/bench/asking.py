@@ -14,8 +14,8 @@ import numpy as np
 from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
 from cotenant.bench.servers import HOST, Server
 from cotenant.core.record import Outcome
+from cotenant.profiling.profile import LONG_PAUSE_S, PAUSE_S
 
-_GAP_S = 0.05
 _DRAIN_S = 30.0
 _LOAD = 0.6
 """Of clients who do not wait: many services have arrivals meanwhile, and few queues are long."""
@@ -25,12 +25,18 @@ class Rhythm(Enum):
     """When the client asks again."""
 
     CALM = auto()
-    """It pauses after each answer."""
+    """It pauses after each answer ..."""
+    RESTED = auto()
+    """... and for long."""
     BACK_TO_BACK = auto()
     IN_TURNS = auto()
     """Back to back, but each time the next task."""
     OPEN = auto()
     """Whether or not earlier ones have been answered, at random."""
+
+
+PAUSES_S = {Rhythm.CALM: PAUSE_S, Rhythm.RESTED: LONG_PAUSE_S, Rhythm.BACK_TO_BACK: 0.0}
+"""After each answer, of a client that asks one task alone."""
 
 
 class Asker(NamedTuple):
@@ -40,13 +46,13 @@ class Asker(NamedTuple):
     generator: LoadGenerator
     seed: int
 
-    def alone(self, task: str, expected_s: float, requests: int, *, calm: bool) -> list[float]:
-        """Latencies in the order of sending; with or without pauses.
+    def alone(self, task: str, expected_s: float, requests: int, rhythm: Rhythm) -> list[float]:
+        """Latencies in the order of sending; with pauses or back to back.
 
         Args:
             expected_s: how long each will take; if so, there are as many as were asked for.
         """
-        gap_s = _GAP_S if calm else 0.0
+        gap_s = PAUSES_S[rhythm]
         plan = self._plan(requests * (expected_s + gap_s), TaskLoad(task, None, 1, gap_s))
         return self._latencies_s(plan)[task]
 

@@ -1,11 +1,11 @@
 """A profile goes in; the same profile with each task's time at the server's front comes out.
 
-A client sees more than the machine's own service: protocol, tensors on the wire, and the way to
-the lane. Every task is asked alone by the load generator that will measure it later, at a calm
-pace, back to back, and in turns with the others; what its client waits beyond the service that the
-server recorded is the front. Calm and quick differ because cores that rest fall asleep, own turns
-and others' because caches are lost. What the front takes from other tasks is less than that wait:
-the processor time of the server's own process, without its lanes.
+A client sees more than the machine's own service: protocol, tensors on the wire, and the way to the
+lane. Every task is asked alone by the load generator that will measure it later, at a calm pace,
+after long rests, back to back, and in turns with the others; what its client waits beyond the
+service that the server recorded is the front. Calm and quick differ because cores that rest fall
+asleep, own turns and others' because caches are lost. What the front takes from other tasks is less
+than that wait: the processor time of the server's own process, without its lanes.
 
 Alone there is nobody to rank above: critical or not, a model takes as long. So what all tasks of
 a model have seen counts as one, which halves the noise.
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from cotenant.bench.asking import Asker, Rhythm
+from cotenant.bench.asking import PAUSES_S, Asker, Rhythm
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.servers import SERVE, Server
 from cotenant.core.clock import processor_time_s
@@ -36,9 +36,11 @@ PASSES = 8
 """Over all tasks. A shared machine is 5 % faster or slower for some seconds, and then another one:
 many short passes, minutes apart, are worth more than few long ones."""
 REQUESTS = 12
-"""Of each task in each pass."""
+"""Of each task in each pass ..."""
+_AFTER_LONG_RESTS = 2
+"""... and of these, which rest for longer than all the others take."""
 RECORDS_OF_FRONT = "front.jsonl"
-_WARM_UP = 3
+_WARM_UP, _WARM_UP_RESTED = 3, 1
 _FRONT_S = 0.001
 """About what a request needs beyond its service, so that there are enough of them."""
 
@@ -82,6 +84,8 @@ class Alone(NamedTuple):
     """Mean service back to back over that with pauses."""
     in_turns: float
     """The same in turns with all the others."""
+    rested: float
+    """The same after long rests."""
 
 
 def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
@@ -89,7 +93,15 @@ def has_front(profile: Profile, subjects: Sequence[Subject]) -> bool:
     known = {
         one.subject
         for one in profile.alone
-        if None not in (one.front_s, one.warm_front_s, one.front_busy_s, one.late_s, one.in_turns)
+        if None
+        not in (
+            one.front_s,
+            one.warm_front_s,
+            one.front_busy_s,
+            one.late_s,
+            one.in_turns,
+            one.rested,
+        )
     }
     return known.issuperset(subjects)
 
@@ -156,6 +168,7 @@ def with_front(
                         "front_busy_s": found[one.subject].front_busy_s,
                         "warm": found[one.subject].warm,
                         "in_turns": found[one.subject].in_turns,
+                        "rested": found[one.subject].rested,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
                 )
@@ -169,11 +182,17 @@ def with_front(
 
 def _alone_at_each(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]:
     """With pauses, back to back, and without waiting."""
-    for rhythm in (Rhythm.CALM, Rhythm.BACK_TO_BACK):
+    for rhythm in PAUSES_S:
         before_s = processor_time_s(asker.server.pid)
-        latencies_s = asker.alone(task, expected_s, REQUESTS + _WARM_UP, calm=rhythm is Rhythm.CALM)
+        requests = _AFTER_LONG_RESTS if rhythm is Rhythm.RESTED else REQUESTS
+        latencies_s = asker.alone(task, expected_s, requests + _warm_up(rhythm), rhythm)
         yield Pace(rhythm, latencies_s, processor_time_s(asker.server.pid) - before_s)
     yield Pace(Rhythm.OPEN, asker.openly(task, expected_s, REQUESTS + _WARM_UP))
+
+
+def _warm_up(rhythm: Rhythm) -> int:
+    """Requests of each pass that do not count."""
+    return _WARM_UP_RESTED if rhythm is Rhythm.RESTED else _WARM_UP
 
 
 def _late_s(of_tasks: Sequence[Sequence[Times]]) -> float:
@@ -196,7 +215,8 @@ def _seen(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Seen:
     sizes = [len(one.latencies_s) for one in paces]
     by_rhythm = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
     if sum(sizes) != len(served) or not all(
-        any(len(one.latencies_s) > _WARM_UP for one in same) for same in by_rhythm.values()
+        any(len(one.latencies_s) > _warm_up(rhythm) for one in same)
+        for rhythm, same in by_rhythm.items()
     ):
         raise ExecutionError(
             f"task {task!r} was asked alone and answered {sum(sizes)} times, and the server "
@@ -206,11 +226,12 @@ def _seen(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Seen:
     fronts_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
     services_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
     for pace, rows in zip(paces, own, strict=True):
-        if len(rows) > _WARM_UP:
-            arrival_s, start_s, end_s = rows[_WARM_UP:].T
+        skipped = _warm_up(pace.rhythm)
+        if len(rows) > skipped:
+            arrival_s, start_s, end_s = rows[skipped:].T
             # Request by request, so that what disturbed one service does not count as front.
             spent_s = end_s - (arrival_s if pace.rhythm is Rhythm.OPEN else start_s)
-            fronts_s[pace.rhythm].append(np.asarray(pace.latencies_s)[_WARM_UP:] - spent_s)
+            fronts_s[pace.rhythm].append(np.asarray(pace.latencies_s)[skipped:] - spent_s)
             services_s[pace.rhythm].append(without_stalls(end_s - start_s))
     # Back to back: between requests that come one by one it also looks around.
     quick = by_rhythm[Rhythm.BACK_TO_BACK]
@@ -238,4 +259,5 @@ def _alone(tasks: Sequence[Seen]) -> Alone:
         front_busy_s=float(np.median([one for seen in tasks for one in seen.busy_s])),
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
+        rested=means_s[Rhythm.RESTED] / means_s[calm],
     )

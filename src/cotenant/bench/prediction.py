@@ -49,7 +49,7 @@ USABLE = 1.25
 _DRAIN_S = 30.0
 _START_S = 6.0
 """About what a server takes to start and to end ..."""
-_LOOK_S = 9.0
+_LOOK_S = 13.0
 """... a look ..."""
 _FORECAST_S = 4.0
 """... and a forecast: for the progress bar."""
@@ -264,6 +264,7 @@ def _anchor(workload: Workload, number: int, now: Mapping[str, Speed]) -> Anchor
         workload.policy,
         number,
         calm={task: speed.calm for task, speed in now.items()},
+        rested={task: speed.rested for task, speed in now.items()},
         warm={task: speed.warm for task, speed in now.items()},
         in_turns={task: speed.in_turns for task, speed in now.items()},
     )

@@ -107,6 +107,8 @@ class Anchor(NamedTuple):
     round: int
     calm: dict[str, float]
     """By task, with pauses."""
+    rested: dict[str, float]
+    """By task, with long ones."""
     warm: dict[str, float]
     """By task, back to back."""
     in_turns: dict[str, float]

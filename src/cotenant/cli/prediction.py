@@ -9,7 +9,7 @@ from rich.progress import Progress
 from cotenant.bench.again import forecast_again, profile_of
 from cotenant.bench.cores import Cores, confined, shared_out
 from cotenant.bench.header import suite_header
-from cotenant.bench.mixes import MODELS, SEEDS, draw_mixes, seeds_of
+from cotenant.bench.mixes import MODELS, MODELS_PER_MIX, SEEDS, draw_mixes, seeds_of
 from cotenant.bench.prediction import (
     PredictionRun,
     Step,
@@ -86,7 +86,11 @@ def prediction(
     every window predicted before it is measured. Leave the machine alone meanwhile.
     """
     console = table_console()
-    chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO))
+    chosen, drawn_from = _checked(policies, POLICIES), _checked(models, tuple(ZOO)) or MODELS
+    if len(drawn_from) < MODELS_PER_MIX[0]:
+        raise click.BadParameter(
+            f"a mix needs {MODELS_PER_MIX[0]} models; give --model again, with another one"
+        )
     windows = Windows(seconds, warm_up, 0 if seed is None else seed, patience)
     try:
         cores = shared_out(asked_cores)
@@ -98,7 +102,7 @@ def prediction(
                 windows,
                 cores,
                 policies=chosen or ("cotenant",),
-                models=drawn_from or MODELS,
+                models=drawn_from,
                 profile_path=profile_path,
                 progress=progress,
             )

@@ -23,7 +23,12 @@ from cotenant.core.errors import WorkloadError
 from cotenant.core.task import Periodic, Task
 from cotenant.core.workload import Workload
 from cotenant.prediction.interference import excess_of
-from cotenant.prediction.waking import Traffic, after_on_average, spared_on_average
+from cotenant.prediction.waking import (
+    Traffic,
+    after_on_average,
+    lost_on_average,
+    spared_on_average,
+)
 from cotenant.profiling.profile import LEVELS, Alone, Profile, ServiceTime, Subject
 from cotenant.queueing.law import discrete
 from cotenant.queueing.service import Service, deterministic
@@ -211,7 +216,8 @@ def _after_rests(calm: Tenancy, own_rps: float, here: Traffic, cooling_s: float)
     factor = after_on_average(alone, own_rps, here, cooling_s)
     # The front does the same for every task: any other leaves it as warm as this one would.
     spared = spared_on_average(here, cooling_s)
-    around_s = alone.around_s - spared * (alone.around_s - alone.open_around_s)
+    longer = 1.0 + lost_on_average(here) * (alone.after_a_long_rest - 1.0)
+    around_s = longer * alone.around_s - spared * (alone.around_s - alone.open_around_s)
     return calm._replace(service=calm.service.scaled(factor), around_s=around_s)
 
 

@@ -191,15 +191,18 @@ def interference_of(mix: Mix, policy: str, respite_s: float) -> Interference:
     }
     itself = {one.task.name: one.alone[0].after_itself for one in mix.calm}
     another = {one.task.name: one.alone[0].after_another for one in mix.calm}
+    rested = {one.task.name: one.alone[0].after_a_long_rest for one in mix.calm}
+    unlike = (*itself.values(), *another.values(), *rested.values())
 
     def waking(task: str, last: str | None, rest_s: float) -> float:
-        return after((itself if last == task else another)[task], rest_s, mix.cooling_s)
+        at_once = (itself if last == task else another)[task]
+        return after(at_once, rested[task], rest_s, mix.cooling_s)
 
     lost_s = {one.task.name: one.interruption_s for one in mix.calm}
     answer_s = {one.task.name: one.answer_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
-        waking if any(one != 1.0 for one in (*itself.values(), *another.values())) else None,
+        waking if any(one != 1.0 for one in unlike) else None,
         lost_s.__getitem__ if any(lost_s.values()) else None,
         answer_s.__getitem__ if any(answer_s.values()) else None,
         respite_s,

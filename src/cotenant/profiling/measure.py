@@ -22,7 +22,7 @@ from cotenant.profiling.cooling import BRIEF_S
 from cotenant.profiling.file import origin
 from cotenant.profiling.inputs import batches, draw_inputs
 from cotenant.profiling.memory import memory_bytes
-from cotenant.profiling.profile import COOLING_S, PAUSE_S, Profile
+from cotenant.profiling.profile import COOLING_S, LONG_PAUSE_S, PAUSE_S, Profile
 from cotenant.profiling.setting import Loaded, Setting, alone_of, beside_of, cooling_of
 from cotenant.profiling.subject import component_width, subject_of
 from cotenant.profiling.visit import Guest, gap_alone_s, visit, visit_in_turns
@@ -30,6 +30,8 @@ from cotenant.runtime.base import State
 from cotenant.runtime.live import LiveRuntime
 
 _LOOK_S = 0.002
+_AFTER_LONG_RESTS = 5
+"""Requests in one visit: they wait a hundred times longer than they take."""
 
 
 class Effort(NamedTuple):
@@ -46,6 +48,8 @@ class Effort(NamedTuple):
 
     def requests_of(self, setting: Setting) -> int:
         """In one visit."""
+        if setting.rests:
+            return _AFTER_LONG_RESTS
         least = math.ceil(self.alone / self.rounds) if setting.alone else 0
         return max(self.requests, least)
 
@@ -189,10 +193,10 @@ async def _time_until_ready(
 
 
 def _other_pauses_s(task: Task) -> tuple[float, ...]:
-    """Shorter than its own, which it is measured with in any case: they say how it cools."""
+    """Besides its own, which it is measured with in any case: they say how it cools."""
     own_s = gap_alone_s(task)
     if own_s >= PAUSE_S:
-        return (0.0, BRIEF_S)
+        return (0.0, BRIEF_S, LONG_PAUSE_S)
     return (0.0,) if own_s > 0.0 else ()
 
 

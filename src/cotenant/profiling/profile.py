@@ -18,6 +18,8 @@ LEVELS = (0.0, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, 0.995, 
 """Where the distribution of a service time is written down; 0 and 1 are its ends."""
 PAUSE_S = 0.05
 """Between two requests of a model that is measured alone, unless its arrivals come faster."""
+LONG_PAUSE_S = 0.2
+"""Of a model that is measured after long rests, too."""
 COOLING_S = 0.012
 """How fast two cores of a virtual machine cool; stands in where nobody has measured it."""
 _ROUNDING = 1e-9
@@ -28,6 +30,8 @@ _AWAKE = 0.5
 6,000 requests on two cores; stands in where nobody has measured it."""
 _EVICTED_MOST = 1.25
 """Of a service with pauses: empty caches cost no more than that; noise may look like more."""
+_RESTED_MOST = 2.0
+"""Of a service with the usual pauses, after a long one; noise may look like more."""
 _PARTS_MOST = 1.5
 """Sum of the segments' means over the whole's: noise may lift it over 1, but not so far."""
 
@@ -100,6 +104,9 @@ class Alone(Noun):
     """Mean service time back to back over that with pauses: cores awake, caches its own."""
     in_turns: float | None = Field(None, gt=0, allow_inf_nan=False)
     """The same right after other models, their caches in place of its own; `None` if unknown."""
+    rested: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Mean service time after pauses of `LONG_PAUSE_S` over that with the usual ones; `None` if
+    unknown."""
     load_s: float = Field(ge=0, allow_inf_nan=False)
     memory_bytes: int = Field(ge=0)
     """Proportional share of the lane's memory."""
@@ -143,6 +150,11 @@ class Alone(Noun):
         if self.in_turns is None:
             return 1.0 - _AWAKE * (1.0 - self.after_itself)
         return min(_EVICTED_MOST, self.in_turns)
+
+    @property
+    def after_a_long_rest(self) -> float:
+        """The same after a pause of `LONG_PAUSE_S`, whoever ran before it."""
+        return min(_RESTED_MOST, 1.0 if self.rested is None else self.rested)
 
     @property
     def warm_around_s(self) -> float:

@@ -9,7 +9,14 @@ import numpy as np
 from cotenant.core.task import Criticality, Task
 from cotenant.profiling.cooling import BRIEF_S, Paused, cooling_s
 from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
-from cotenant.profiling.profile import Alone, Beside, ServiceTime, Subject, service_time
+from cotenant.profiling.profile import (
+    LONG_PAUSE_S,
+    Alone,
+    Beside,
+    ServiceTime,
+    Subject,
+    service_time,
+)
 from cotenant.profiling.visit import Guest, Stay
 
 _USUAL = 0.98
@@ -53,6 +60,11 @@ class Setting:
     def alone(self) -> bool:
         """One guest with pauses of its own: what all else is compared with."""
         return len(self.guests) == 1 and self.guests[0].pause_s is None
+
+    @property
+    def rests(self) -> bool:
+        """One guest that pauses for so long that few requests have to do."""
+        return len(self.guests) == 1 and self.guests[0].pause_s == LONG_PAUSE_S
 
     @property
     def pair(self) -> bool:
@@ -110,6 +122,7 @@ def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alo
     """What each task showed alone; tasks that are the same subject share one entry."""
     found: dict[tuple[Subject, int], Alone] = {}
     warm_s, turns_s = _paused_s(settings, 0.0), _in_turns_s(settings)
+    rested_s = _paused_s(settings, LONG_PAUSE_S)
     for setting in settings:
         if not setting.alone:
             continue
@@ -127,6 +140,9 @@ def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alo
             warm=warm_s.get(loaded.subject, mean_s) / mean_s if guest.rows == 1 else 1.0,
             in_turns=turns_s[loaded.subject] / mean_s
             if guest.rows == 1 and loaded.subject in turns_s
+            else None,
+            rested=rested_s[loaded.subject] / mean_s
+            if guest.rows == 1 and loaded.subject in rested_s
             else None,
             load_s=loaded.load_s,
             memory_bytes=loaded.memory_bytes,

@@ -15,6 +15,12 @@ import orjson
 from cotenant.device.arena import MESSAGE_BYTES
 from cotenant.device.cpu.scheduling import enter_ordinary
 
+_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Memory that a model takes later on, for a larger batch, is held as its first one is
+(`huge_pages.py`), unless the user has tuned the C library in another way."""
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy's own would have nothing to do there."""
+
 
 class Apart:
     """One interpreter, a socket to it, and its end."""
@@ -31,8 +37,7 @@ class Apart:
                 [sys.executable, "-m", module, str(theirs.fileno()), *arguments],
                 pass_fds=(theirs.fileno(), *keep),
                 stdin=subprocess.DEVNULL,
-                # numpy's own threads would have nothing to do there.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                env={**_HUGE_PAGES, **os.environ, **_NO_THREADS},
                 start_new_session=True,
             )
         self._pidfd = os.pidfd_open(self._interpreter.pid)

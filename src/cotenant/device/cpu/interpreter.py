@@ -22,6 +22,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from cotenant.core.clock import MonotonicClock, processor_time_s
 from cotenant.core.request import Tensor, Tensors
 from cotenant.device.arena import MESSAGE_BYTES, Arena, Place, end_of
+from cotenant.device.cpu.huge_pages import gather
 from cotenant.device.cpu.scheduling import Rung, enter_critical
 
 
@@ -70,6 +71,7 @@ def _load(order: dict[str, Any], segments: list[onnxruntime.InferenceSession]) -
             # Where this is the front's core, a request is passed on without waking another one.
             os.sched_setaffinity(0, order["cores"][:1])
         _warm_up(segments)
+        gather()
     except Exception as error:  # whatever the runtime raises, the front must hear of it
         return {"unloadable": str(error)}
     inputs, outputs = _ends(segments, order["outputs"])
