@@ -45,6 +45,11 @@ def test_a_longer_rest_makes_no_service_faster(one_s, other_s, at_once, rested):
     assert first <= second + 1e-12
 
 
+def test_noise_makes_no_model_faster_for_having_rested():
+    assert alone(0.7, rested=0.9).after_a_long_rest == 1.0
+    assert alone(0.7, rested=9.0).after_a_long_rest == 2.0
+
+
 def test_a_profile_that_knows_no_long_rests_says_that_they_cost_nothing_more():
     assert alone(0.7).after_a_long_rest == 1.0
     assert after(0.7, 1.0, 3.0, COOLING_S) == 1.0

@@ -51,6 +51,18 @@ def test_every_task_is_measured_alone_and_every_pair_both_ways(workload):
     assert {one.total for one in seen} == {18}
 
 
+def test_a_task_that_may_rest_is_measured_after_pauses_of_four_lengths(tmp_path):
+    calm = Task(name="calm", model=str(scale_model(tmp_path)), criticality="critical")
+    seen = []
+    [one] = measured(Workload(tasks=(calm,)), progress=lambda now: seen.append(now.doing)).alone
+    assert one.rested is not None
+    assert one.rested > 0.0
+    assert one.warm > 0.0
+    assert [name.partition(", ")[2] for name in seen[:4]] == [
+        "", "back to back", "after 12 ms", "after 200 ms"
+    ]  # fmt: skip
+
+
 def test_settings_that_are_tight_enough_are_visited_no_more(workload):
     seen = []
     alone = workload.model_copy(update={"tasks": workload.tasks[:1]})

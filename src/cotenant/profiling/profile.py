@@ -153,8 +153,8 @@ class Alone(Noun):
 
     @property
     def after_a_long_rest(self) -> float:
-        """The same after a pause of `LONG_PAUSE_S`, whoever ran before it."""
-        return min(_RESTED_MOST, 1.0 if self.rested is None else self.rested)
+        """The same after a pause of `LONG_PAUSE_S`, whoever ran before it; never under 1."""
+        return 1.0 if self.rested is None else min(_RESTED_MOST, max(1.0, self.rested))
 
     @property
     def warm_around_s(self) -> float:
