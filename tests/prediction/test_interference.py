@@ -74,6 +74,30 @@ def test_interruptions_cost_the_same_on_one_core():
     assert excess(interrupted, alone=known, cores=1) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(("front_busy_s", "left_s"), [(None, 0.0010), (0.0009, 0.0006)])
+def test_what_the_machine_does_for_critical_work_counts_once(front_busy_s, left_s):
+    """Where the front's time is known it is no part of an interruption."""
+    known = [
+        one.model_copy(
+            update={
+                "interruption_s": 0.001,
+                "overhead_s": overhead_s,
+                "front_busy_s": front_busy_s,
+                "subject": subject(name, kind),
+            }
+        )
+        for one, name, kind, overhead_s in zip(
+            made_up({"m": 0.01, "n": 0.02, "o": 0.02}).alone,
+            "mno",
+            ("best-effort", "critical", "critical"),
+            (0.0001, 0.0004, 0.0005),
+            strict=True,
+        )
+    ]
+    interrupted = pair("best-effort", "critical", 2.0, 0.5)
+    assert 0.02 * excess(interrupted, alone=known) == pytest.approx(left_s)
+
+
 def test_a_pair_whose_other_was_not_measured_alone_is_told():
     with pytest.raises(WorkloadError, match="measure the profile again"):
         excess(pair("best-effort", "critical", 1.2, 0.1, "unknown"))

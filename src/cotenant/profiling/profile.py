@@ -74,6 +74,10 @@ class Subject(Noun):
     segments: int = Field(ge=1)
 
     @property
+    def is_critical(self) -> bool:
+        return self.criticality is Criticality.CRITICAL
+
+    @property
     def of_any_criticality(self) -> "Subject":
         """What all subjects share that are this model in this form."""
         return self.model_copy(update={"criticality": Criticality.CRITICAL})
@@ -258,9 +262,18 @@ class Profile(Noun):
         return 1.0 if known is None else known.after_another
 
     def interruption_of(self, subject: Subject) -> float:
-        """Seconds that it loses each time critical work interrupts it; 0 if unknown."""
+        """Seconds that it loses each time critical work interrupts it; 0 if unknown.
+
+        They were measured with what the machine did meanwhile to receive and to answer the critical
+        request. Where the front's time is known by itself, that is left out: the least that was
+        seen around any critical service.
+        """
         known = self._alone_of(subject)
-        return 0.0 if known is None else min(_INTERRUPTION_MOST_S, known.interruption_s)
+        if known is None:
+            return 0.0
+        around_s = [one.overhead_s for one in self.alone if one.subject.is_critical]
+        ours_s = 0.0 if known.front_busy_s is None else min(around_s, default=0.0)
+        return min(_INTERRUPTION_MOST_S, max(0.0, known.interruption_s - ours_s))
 
     def mean_of(self, subject: Subject) -> float:
         """Mean service time with pauses, in seconds.
