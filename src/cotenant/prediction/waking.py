@@ -47,7 +47,7 @@ def lost(rest_s: float) -> float:
     >>> [round(lost(rest_s), 2) for rest_s in (0.05, 0.1, 0.2, 0.4, 9.0)]
     [0.0, 0.37, 1.0, 1.94, 3.86]
     """
-    return -math.expm1(min(0.0, PAUSE_S - rest_s) / _LOSING_S) / _LOST_AT_LONG
+    return (1.0 - math.exp(min(0.0, PAUSE_S - rest_s) / _LOSING_S)) / _LOST_AT_LONG
 
 
 def after(at_once: float, rested: float, rest_s: float, cooling_s: float) -> float:
