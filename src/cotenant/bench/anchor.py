@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cotenant.bench.asking import Asker, Rhythm
+from cotenant.bench.asking import Asker, Rhythm, warm_up
 from cotenant.core.errors import ExecutionError
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
@@ -26,7 +26,6 @@ _CALM, _RESTED, _QUICK = 8, 4, 16
 """Requests of a look, with pauses, long ones and none: of the last at least so many."""
 _QUICK_S = 0.5
 """How long to ask each without pauses, at least."""
-_WARM_UP, _WARM_UP_RESTED = 3, 1
 _DOUBT = 0.5
 """Looks without a finding that a model starts with ..."""
 _TRUST = 3
@@ -156,8 +155,11 @@ def turn_speeds(
         for task, one in _known(workload, profile, subject_of)
     }
     rounds = max(_QUICK, int(_QUICK_S * len(expected_s) / sum(expected_s.values())))
-    seen_s = asker.in_turns(expected_s, rounds + _WARM_UP)
-    return {task: _pace(task, seen_s[task], each_s) for task, each_s in expected_s.items()}
+    seen_s = asker.in_turns(expected_s, rounds + warm_up(Rhythm.IN_TURNS))
+    return {
+        task: _pace(task, seen_s[task], each_s, Rhythm.IN_TURNS)
+        for task, each_s in expected_s.items()
+    }
 
 
 def anchored(
@@ -187,29 +189,31 @@ def _known(
 
 def _with_pauses(task: str, known: Alone, asker: Asker) -> float:
     expected_s = known.service.mean_s + known.around_s
-    return _pace(task, asker.alone(task, expected_s, _CALM + _WARM_UP, Rhythm.CALM), expected_s)
+    return _pace_alone(task, expected_s, _CALM, Rhythm.CALM, asker)
 
 
 def _after_long_rests(task: str, known: Alone, asker: Asker) -> float:
     expected_s = known.after_a_long_rest * (known.service.mean_s + known.around_s)
-    seen_s = asker.alone(task, expected_s, _RESTED + _WARM_UP_RESTED, Rhythm.RESTED)
-    return _pace(task, seen_s, expected_s, _WARM_UP_RESTED)
+    return _pace_alone(task, expected_s, _RESTED, Rhythm.RESTED, asker)
 
 
 def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
     expected_s = known.after_itself * known.service.mean_s + known.warm_around_s
-    requests = max(_QUICK, int(_QUICK_S / expected_s)) + _WARM_UP
-    return _pace(task, asker.alone(task, expected_s, requests, Rhythm.BACK_TO_BACK), expected_s)
+    requests = max(_QUICK, int(_QUICK_S / expected_s))
+    return _pace_alone(task, expected_s, requests, Rhythm.BACK_TO_BACK, asker)
 
 
-def _pace(
-    task: str, latencies_s: Sequence[float], expected_s: float, warm_up: int = _WARM_UP
-) -> float:
+def _pace_alone(task: str, expected_s: float, requests: int, rhythm: Rhythm, asker: Asker) -> float:
+    seen_s = asker.alone(task, expected_s, requests + warm_up(rhythm), rhythm)
+    return _pace(task, seen_s, expected_s, rhythm)
+
+
+def _pace(task: str, latencies_s: Sequence[float], expected_s: float, rhythm: Rhythm) -> float:
     """The mean over what was expected, which is a mean, too."""
     if not latencies_s:
         raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
     # A machine that is much slower than expected has answered few.
-    kept_s = np.asarray(latencies_s)[min(warm_up, len(latencies_s) // 2) :]
+    kept_s = np.asarray(latencies_s)[min(warm_up(rhythm), len(latencies_s) // 2) :]
     return float(without_stalls(kept_s).mean()) / expected_s
 
 

@@ -39,6 +39,14 @@ PAUSES_S = {Rhythm.CALM: PAUSE_S, Rhythm.RESTED: LONG_PAUSE_S, Rhythm.BACK_TO_BA
 """After each answer, of a client that asks one task alone."""
 
 
+_WARM_UP, _WARM_UP_RESTED = 3, 1
+
+
+def warm_up(rhythm: Rhythm) -> int:
+    """How many of the first requests do not count; after long rests each is like the next."""
+    return _WARM_UP_RESTED if rhythm is Rhythm.RESTED else _WARM_UP
+
+
 class Asker(NamedTuple):
     """Whom to ask, and by whom."""
 

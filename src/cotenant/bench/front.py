@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from cotenant.bench.asking import PAUSES_S, Asker, Rhythm
+from cotenant.bench.asking import PAUSES_S, Asker, Rhythm, warm_up
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.servers import SERVE, Server
 from cotenant.core.clock import processor_time_s
@@ -40,7 +40,6 @@ REQUESTS = 12
 _AFTER_LONG_RESTS = 2
 """... and of these, which rest for longer than all the others take."""
 RECORDS_OF_FRONT = "front.jsonl"
-_WARM_UP, _WARM_UP_RESTED = 3, 1
 _FRONT_S = 0.001
 """About what a request needs beyond its service, so that there are enough of them."""
 
@@ -141,7 +140,9 @@ def with_front(
                 asking(task)
                 paces[task] += _alone_at_each(asker, task, each_s)
             asking("all in turns")
-            for task, latencies_s in asker.in_turns(expected_s, REQUESTS + _WARM_UP).items():
+            for task, latencies_s in asker.in_turns(
+                expected_s, REQUESTS + warm_up(Rhythm.IN_TURNS)
+            ).items():
                 paces[task].append(Pace(Rhythm.IN_TURNS, latencies_s))
     served = _served(records)
     by_model: dict[Subject, list[Seen]] = {}
@@ -185,14 +186,9 @@ def _alone_at_each(asker: Asker, task: str, expected_s: float) -> Iterator[Pace]
     for rhythm in PAUSES_S:
         before_s = processor_time_s(asker.server.pid)
         requests = _AFTER_LONG_RESTS if rhythm is Rhythm.RESTED else REQUESTS
-        latencies_s = asker.alone(task, expected_s, requests + _warm_up(rhythm), rhythm)
+        latencies_s = asker.alone(task, expected_s, requests + warm_up(rhythm), rhythm)
         yield Pace(rhythm, latencies_s, processor_time_s(asker.server.pid) - before_s)
-    yield Pace(Rhythm.OPEN, asker.openly(task, expected_s, REQUESTS + _WARM_UP))
-
-
-def _warm_up(rhythm: Rhythm) -> int:
-    """Requests of each pass that do not count."""
-    return _WARM_UP_RESTED if rhythm is Rhythm.RESTED else _WARM_UP
+    yield Pace(Rhythm.OPEN, asker.openly(task, expected_s, REQUESTS + warm_up(Rhythm.OPEN)))
 
 
 def _late_s(of_tasks: Sequence[Sequence[Times]]) -> float:
@@ -215,7 +211,7 @@ def _seen(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Seen:
     sizes = [len(one.latencies_s) for one in paces]
     by_rhythm = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
     if sum(sizes) != len(served) or not all(
-        any(len(one.latencies_s) > _warm_up(rhythm) for one in same)
+        any(len(one.latencies_s) > warm_up(rhythm) for one in same)
         for rhythm, same in by_rhythm.items()
     ):
         raise ExecutionError(
@@ -226,7 +222,7 @@ def _seen(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Seen:
     fronts_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
     services_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
     for pace, rows in zip(paces, own, strict=True):
-        skipped = _warm_up(pace.rhythm)
+        skipped = warm_up(pace.rhythm)
         if len(rows) > skipped:
             arrival_s, start_s, end_s = rows[skipped:].T
             # Request by request, so that what disturbed one service does not count as front.

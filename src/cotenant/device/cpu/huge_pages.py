@@ -19,7 +19,7 @@ _OWN = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0 +(?:\[heap\])?$", re.
 def gather() -> int:
     """Do so, as far as the operating system lets us; the number of huge pages afterwards.
 
-    None where it does not know how: Linux before 6.1, other systems.
+    0 where it does not know how: Linux before 6.1, other systems.
     """
     try:
         with open("/proc/self/maps") as file:
