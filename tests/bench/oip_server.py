@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import FileIO
 from pathlib import Path
 
 import orjson
@@ -108,17 +109,24 @@ class Fake:
             self.refused += 1
             return 503, b'{"error": "Exceeds maximum queue size"}'
         self.inside += 1
+        arrival_s = time.monotonic()
         try:
             async with self.turn:  # one at a time, like a model
+                start_s = time.monotonic()
                 if self.requests >= options.stall_on and not self.stalled:
                     self.stalled = True
                     time.sleep(options.stall_s)  # noqa: ASYNC251 - the stall is the point
                 await asyncio.sleep(options.service_s)
         finally:
             self.inside -= 1
+        if self.records:
+            times = {"arrival_s": arrival_s, "start_s": start_s, "end_s": time.monotonic()}
+            line = orjson.dumps({"task": model, "outcome": "ok", **times})
+            self.records.write(line + b"\n")
         return 200, b'{"model_name": "%s", "outputs": []}' % model.encode()
 
     stalled = False
+    records: "FileIO | None" = None
 
 
 def tasks_of(workload: str) -> list[str]:
@@ -142,9 +150,9 @@ async def run() -> None:
     parser.add_argument("--metrics-port", type=int)
     parser.add_argument("--records", type=Path)
     options = parser.parse_args()
-    if options.records:
-        options.records.touch()
     fake = Fake(options, tasks_of(options.workload))
+    if options.records:
+        fake.records = options.records.open("ab", buffering=0)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     server = await asyncio.start_server(fake.serve, options.host, options.http_port)

@@ -261,7 +261,7 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
         looks.add(
             workload,
             made_up_subject,
-            {"a": Speed(look.calm["a"], look.rested["a"], look.warm["a"], look.in_turns["a"])},
+            {"a": Speed(*(getattr(look, pace)["a"] for pace in Speed._fields))},
         )
         expected = looks.expected(workload, made_up_subject)["a"].calm
         assert profile.alone[0].service.mean_s == pytest.approx(0.01 * expected)

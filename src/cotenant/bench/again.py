@@ -90,6 +90,5 @@ def _asked(records: Records, folder: Path, subject_of: SubjectOf) -> Iterator[As
 
 def _speeds(seen: Anchor) -> Mapping[str, Speed]:
     return {
-        task: Speed(calm, seen.rested[task], seen.warm[task], seen.in_turns[task])
-        for task, calm in seen.calm.items()
+        task: Speed(*(getattr(seen, pace)[task] for pace in Speed._fields)) for task in seen.calm
     }

@@ -7,36 +7,47 @@ the machine as it has been of late. What one look says of the machine is noise: 
 seconds, of which nothing is left after 15 s. Nothing here looks at the latencies of a mix.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cotenant.bench.asking import Asker, Rhythm, warm_up
-from cotenant.core.errors import ExecutionError
+from cotenant.bench.apart import (
+    ServedRecords,
+    Took,
+    answered,
+    late_s,
+    one_pass,
+    told_apart,
+    took,
+)
+from cotenant.bench.asking import Asker, Rhythm
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
-from cotenant.profiling.estimate import without_stalls
 from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
 
 _CALM, _RESTED, _QUICK = 8, 4, 16
-"""Requests of a look, with pauses, long ones and none: of the last at least so many."""
+"""Requests of a look, with pauses, long ones and none: of the last at least so many ..."""
 _QUICK_S = 0.5
-"""How long to ask each without pauses, at least."""
+"""... and for so long."""
 _DOUBT = 0.5
 """Looks without a finding that a model starts with ..."""
-_TRUST = 3
-"""... and the machine, of which the profile has seen more."""
-_MEMORY = 20
-"""Looks after which one says of the machine e times less than the last: they differ by 5 % each,
-and the machine changes by 2 % in an hour, which is some 60."""
+_TRUST = 1
+"""... and the machine."""
+_MEMORY = 5
+"""Looks after which one says of the machine e times less than the last. They differ by 5 % each, so
+that five leave 2 %; and an hour may go by without a change, and then the machine is another one."""
 _NOISE = 0.15
 """Logarithm of a speed: three times what looks at the same machine differ by. One that is further
-off counts as if it were so far."""
+off than that from the middle one of the last few counts as if it were so far ..."""
+_NOISE_OF_FRONT = 0.45
+"""... and of one at the front."""
 _SWEEPS = 20
+_NONE_S = 1e-6
+"""A front of less cannot be told from none."""
 
 Paces = npt.NDArray[np.float64]
 """Logarithms of a `Speed`."""
@@ -46,33 +57,70 @@ class Speed(NamedTuple):
     """What a task takes alone, over what the profile says it takes."""
 
     calm: float
-    """With pauses."""
+    """Its service, with pauses."""
     rested: float
     """With long ones."""
     warm: float
     """Back to back."""
     in_turns: float
     """Back to back with the other tasks of its mix."""
+    front: float
+    """At the server's front, with pauses."""
+    warm_front: float
+    """Back to back."""
+    open_front: float
+    """When clients do not wait for each other."""
+    front_busy: float
+    """Processor time of the front."""
+
+
+_CLIP = np.array(
+    [_NOISE_OF_FRONT if "front" in pace else _NOISE for pace in Speed._fields], dtype=np.float64
+)
 
 
 def speeds(
-    workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
+    workload: Workload,
+    profile: Profile,
+    subject_of: SubjectOf,
+    asker: Asker,
+    records: ServedRecords,
 ) -> dict[str, Speed]:
-    """Ask every task alone, with pauses of both lengths and back to back, and all in turns.
+    """Ask every task of a running server alone, at every rhythm.
+
+    Args:
+        records: that the server keeps of it, read up to now.
 
     Raises:
-        ExecutionError: a task does not answer.
+        ExecutionError: a task does not answer, or answers and records differ.
     """
-    alone = {
-        task.name: (
-            _with_pauses(task.name, one, asker),
-            _after_long_rests(task.name, one, asker),
-            _back_to_back(task.name, one, asker),
-        )
-        for task, one in _known(workload, profile, subject_of)
-    }
-    turns = turn_speeds(workload, profile, subject_of, asker)
-    return {task: Speed(*paces, turns[task]) for task, paces in alone.items()}
+    known = _known(workload, profile, subject_of)
+    expected_s = {task: one.service.mean_s + one.around_s for task, one in known.items()}
+    paces = one_pass(asker, expected_s, _requests)
+    served = records.after(answered(paces))
+    seen = {task: told_apart(task, paces[task], served[task]) for task in known}
+    found = {task: took([one]) for task, one in seen.items()}
+    later_s = late_s([(found[task], seen[task]) for task in known])
+    return {task: _speed(found[task], later_s, one) for task, one in known.items()}
+
+
+def wake(
+    workload: Workload,
+    profile: Profile,
+    subject_of: SubjectOf,
+    asker: Asker,
+    records: ServedRecords,
+) -> None:
+    """Ask all in turns, and forget it: a server's first answers are slower than those that follow.
+
+    Raises:
+        ExecutionError: answers and records differ.
+    """
+    known = _known(workload, profile, subject_of)
+    expected_s = {task: one.service.mean_s + one.around_s for task, one in known.items()}
+    each_s = sum(expected_s.values()) / len(expected_s)
+    latencies_s = asker.in_turns(expected_s, _requests(Rhythm.IN_TURNS, each_s))
+    records.after({task: len(each) for task, each in latencies_s.items()})
 
 
 class Looks:
@@ -105,8 +153,8 @@ class Looks:
     def expected(self, workload: Workload, subject_of: SubjectOf) -> dict[str, Speed]:
         """Each task's model at each pace, on the machine as it has been of late."""
         machine, models = self._told_apart()
-        middle = np.median(machine, axis=0)
-        kept = np.clip(machine, middle - _NOISE, middle + _NOISE)
+        middle = np.median(machine[-_MEMORY:], axis=0)
+        kept = np.clip(machine, middle - _CLIP, middle + _CLIP)
         weights = np.exp(-np.arange(len(kept))[::-1] / _MEMORY)
         of_late = weights @ kept / (weights.sum() + _TRUST)
         return {
@@ -142,26 +190,6 @@ class Looks:
         return machine, models
 
 
-def turn_speeds(
-    workload: Workload, profile: Profile, subject_of: SubjectOf, asker: Asker
-) -> dict[str, float]:
-    """The same in turns only.
-
-    Raises:
-        ExecutionError: a task does not answer.
-    """
-    expected_s = {
-        task.name: one.after_another * one.service.mean_s + one.warm_around_s
-        for task, one in _known(workload, profile, subject_of)
-    }
-    rounds = max(_QUICK, int(_QUICK_S * len(expected_s) / sum(expected_s.values())))
-    seen_s = asker.in_turns(expected_s, rounds + warm_up(Rhythm.IN_TURNS))
-    return {
-        task: _pace(task, seen_s[task], each_s, Rhythm.IN_TURNS)
-        for task, each_s in expected_s.items()
-    }
-
-
 def anchored(
     profile: Profile, workload: Workload, subject_of: SubjectOf, now: Mapping[str, Speed]
 ) -> Profile:
@@ -180,51 +208,54 @@ def anchored(
     )
 
 
-def _known(
-    workload: Workload, profile: Profile, subject_of: SubjectOf
-) -> Iterable[tuple[Task, Alone]]:
-    for task in workload.tasks:
-        yield task, profile.service_of(subject_of(task, workload), task)[0]
+def _known(workload: Workload, profile: Profile, subject_of: SubjectOf) -> dict[str, Alone]:
+    return {
+        task.name: profile.service_of(subject_of(task, workload), task)[0]
+        for task in workload.tasks
+    }
 
 
-def _with_pauses(task: str, known: Alone, asker: Asker) -> float:
-    expected_s = known.service.mean_s + known.around_s
-    return _pace_alone(task, expected_s, _CALM, Rhythm.CALM, asker)
+def _requests(rhythm: Rhythm, each_s: float) -> int:
+    match rhythm:
+        case Rhythm.CALM:
+            return _CALM
+        case Rhythm.RESTED:
+            return _RESTED
+        case _:
+            return max(_QUICK, int(_QUICK_S / each_s))
 
 
-def _after_long_rests(task: str, known: Alone, asker: Asker) -> float:
-    expected_s = known.after_a_long_rest * (known.service.mean_s + known.around_s)
-    return _pace_alone(task, expected_s, _RESTED, Rhythm.RESTED, asker)
+def _speed(now: Took, later_s: float, then: Alone) -> Speed:
+    mean_s, was_s = now.service.mean_s, then.service.mean_s
+    return Speed(
+        calm=mean_s / was_s,
+        rested=now.rested * mean_s / (then.after_a_long_rest * was_s),
+        warm=now.warm * mean_s / (then.after_itself * was_s),
+        in_turns=now.in_turns * mean_s / (then.after_another * was_s),
+        front=_over(now.front_s, then.around_s),
+        warm_front=_over(now.warm_front_s, then.warm_around_s),
+        open_front=_over(now.warm_front_s + later_s, then.open_around_s),
+        front_busy=_over(now.front_busy_s, then.front_busy_s or 0.0),
+    )
 
 
-def _back_to_back(task: str, known: Alone, asker: Asker) -> float:
-    expected_s = known.after_itself * known.service.mean_s + known.warm_around_s
-    requests = max(_QUICK, int(_QUICK_S / expected_s))
-    return _pace_alone(task, expected_s, requests, Rhythm.BACK_TO_BACK, asker)
-
-
-def _pace_alone(task: str, expected_s: float, requests: int, rhythm: Rhythm, asker: Asker) -> float:
-    seen_s = asker.alone(task, expected_s, requests + warm_up(rhythm), rhythm)
-    return _pace(task, seen_s, expected_s, rhythm)
-
-
-def _pace(task: str, latencies_s: Sequence[float], expected_s: float, rhythm: Rhythm) -> float:
-    """The mean over what was expected, which is a mean, too."""
-    if not latencies_s:
-        raise ExecutionError(f"task {task!r} did not answer when it was asked alone; see its log")
-    # A machine that is much slower than expected has answered few.
-    kept_s = np.asarray(latencies_s)[min(warm_up(rhythm), len(latencies_s) // 2) :]
-    return float(without_stalls(kept_s).mean()) / expected_s
+def _over(now_s: float, then_s: float) -> float:
+    return max(_NONE_S, now_s) / max(_NONE_S, then_s)
 
 
 def _at_speed(one: Alone, speed: Speed) -> Alone:
+    front_s = one.around_s * speed.front
+    warm_front_s = min(front_s, one.warm_around_s * speed.warm_front)
     return one.model_copy(
         update={
             "service": _scaled(one.service, speed.calm),
             "by_segment": tuple(_scaled(part, speed.calm) for part in one.by_segment),
-            "front_s": None if one.front_s is None else one.front_s * speed.calm,
-            "warm_front_s": None if one.warm_front_s is None else one.warm_front_s * speed.warm,
-            "front_busy_s": None if one.front_busy_s is None else one.front_busy_s * speed.warm,
+            "front_s": front_s,
+            "warm_front_s": warm_front_s,
+            "late_s": max(0.0, one.open_around_s * speed.open_front - warm_front_s),
+            "front_busy_s": None
+            if one.front_busy_s is None
+            else one.front_busy_s * speed.front_busy,
             "warm": one.after_itself * speed.warm / speed.calm,
             "in_turns": one.after_another * speed.in_turns / speed.calm,
             "rested": one.after_a_long_rest * speed.rested / speed.calm,

@@ -37,8 +37,6 @@ class Rhythm(Enum):
 
 PAUSES_S = {Rhythm.CALM: PAUSE_S, Rhythm.RESTED: LONG_PAUSE_S, Rhythm.BACK_TO_BACK: 0.0}
 """After each answer, of a client that asks one task alone."""
-
-
 _WARM_UP, _WARM_UP_RESTED = 3, 1
 
 

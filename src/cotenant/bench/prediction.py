@@ -25,7 +25,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored, speeds, turn_speeds
+from cotenant.bench.anchor import Looks, Speed, SubjectOf, anchored, speeds, wake
+from cotenant.bench.apart import ServedRecords
 from cotenant.bench.asking import Asker
 from cotenant.bench.load import LoadGenerator, LoadPlan
 from cotenant.bench.luck import luck_of
@@ -144,10 +145,10 @@ class PredictionRun:
         """See how long each task takes alone on the machine of now."""
         profile = self._profile[workload.policy]
         asker = Asker(server, self._ready_generator(), self._windows.seed)
-        # A server's first answers are slower than those that follow.
-        turn_speeds(workload, profile, self._subject_of, asker)
+        records = ServedRecords(self._records_path(workload, number))
+        wake(workload, profile, self._subject_of, asker, records)
         for _ in range(_LOOKS):
-            now = speeds(workload, profile, self._subject_of, asker)
+            now = speeds(workload, profile, self._subject_of, asker, records)
             if np.median([speed.warm for speed in now.values()]) <= USABLE:
                 break
             self._say(workload, "waiting, the machine is much slower than when profiled", 0.0)
@@ -203,10 +204,14 @@ class PredictionRun:
     @contextlib.contextmanager
     def _served(self, workload: Workload, number: int) -> Iterator[Server]:
         """A server that has loaded its models, and keeps records."""
-        path = self._folder / f"served-{workload.name}-{workload.policy}-{number}.jsonl"
+        path = self._records_path(workload, number)
+        path.unlink(missing_ok=True)
         with Server(workload, workload.policy, self._folder, self._program, path) as server:
             server.wait_ready()
             yield server
+
+    def _records_path(self, workload: Workload, number: int) -> Path:
+        return self._folder / f"served-{workload.name}-{workload.policy}-{number}.jsonl"
 
     def _attempt(self, workload: Workload, action: Callable[[], _T]) -> _T | None:
         """What it gives, if it does not fail."""
@@ -259,12 +264,7 @@ def described(mixes: Sequence[DrawnMix]) -> Iterator[dict[str, object]]:
 
 
 def _anchor(workload: Workload, number: int, now: Mapping[str, Speed]) -> Anchor:
-    return Anchor(
-        workload.name,
-        workload.policy,
-        number,
-        calm={task: speed.calm for task, speed in now.items()},
-        rested={task: speed.rested for task, speed in now.items()},
-        warm={task: speed.warm for task, speed in now.items()},
-        in_turns={task: speed.in_turns for task, speed in now.items()},
-    )
+    by_pace = {
+        pace: {task: getattr(speed, pace) for task, speed in now.items()} for pace in Speed._fields
+    }
+    return Anchor(workload.name, workload.policy, number, **by_pace)

@@ -100,19 +100,23 @@ class Forecast(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """What the tasks of a mix took alone before a window, over what the profile says."""
+    """What the tasks of a mix took alone before a window, over what the profile says.
+
+    By task: its service with pauses, with long ones, back to back, and so with the others; then
+    what its client waited beyond it, and the processor time of the server's front.
+    """
 
     scenario: str
     policy: str
     round: int
     calm: dict[str, float]
-    """By task, with pauses."""
     rested: dict[str, float]
-    """By task, with long ones."""
     warm: dict[str, float]
-    """By task, back to back."""
     in_turns: dict[str, float]
-    """By task, back to back with the others."""
+    front: dict[str, float]
+    warm_front: dict[str, float]
+    open_front: dict[str, float]
+    front_busy: dict[str, float]
 
 
 class Luck(NamedTuple):

@@ -1,10 +1,13 @@
 """The time at the front, from answers and records made by hand."""
 
+import threading
+
 import numpy as np
+import orjson
 import pytest
 
+from cotenant.bench.apart import Pace, Served, ServedRecords, late_s, told_apart, took
 from cotenant.bench.asking import Rhythm
-from cotenant.bench.front import Pace, Served, _alone, _late_s, _seen
 from cotenant.core.errors import ExecutionError
 
 WARM_UP_S = [0.5] * 3
@@ -26,7 +29,7 @@ def served(*blocks_s):
 
 
 def alone(paces, rows):
-    return _alone([_seen("a", paces, rows)])
+    return took([told_apart("a", paces, rows)])
 
 
 def test_front_and_service_are_told_apart_request_by_request():
@@ -80,10 +83,13 @@ def test_what_clients_who_do_not_wait_see_beyond_it_is_the_mean_over_all_tasks()
     paces = [pace(rhythm, warm_s, 0.001) for rhythm in (CALM, RESTED, QUICK, TURNS)]
     late = [pace(OPEN, warm_s, front_s) for front_s in (0.0013, 0.0015, 0.002)]
     late[0].latencies_s[-1] += 0.008  # one of twenty that was heard of late
-    fronts_s = _seen("a", [*paces, *late], served(*[warm_s] * 7)).fronts_s[OPEN]
+    seen = told_apart("a", [*paces, *late], served(*[warm_s] * 7))
+    fronts_s = seen.fronts_s[OPEN]
     assert [one.mean() for one in fronts_s] == pytest.approx([0.0017, 0.0015, 0.002])
-    late_s = [one - 0.001 for one in fronts_s]
-    assert _late_s([late_s, [one + 0.0004 for one in late_s]]) == pytest.approx(0.0009)
+    later = [one + 0.0004 for one in fronts_s]
+    other = seen._replace(fronts_s={**seen.fronts_s, OPEN: later})
+    model = took([seen])
+    assert late_s([(model, seen), (model, other)]) == pytest.approx(0.0009)
 
 
 def test_time_in_the_queue_is_no_front():
@@ -93,17 +99,17 @@ def test_time_in_the_queue_is_no_front():
     rows[-1] = rows[-1]._replace(arrival_s=rows[-1].arrival_s - 0.03)
     queued = pace(OPEN, warm_s, 0.001)
     queued.latencies_s[-1] += 0.03
-    fronts_s = _seen("a", [*paces, queued], rows).fronts_s[OPEN]
+    fronts_s = told_apart("a", [*paces, queued], rows).fronts_s[OPEN]
     assert fronts_s[0].mean() == pytest.approx(0.001)
 
 
 def test_tasks_of_one_model_count_as_one():
     quick_s, slow_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.012] * 20
     seen = [
-        _seen("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 5))
+        told_apart("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 5))
         for each_s in (quick_s, slow_s)
     ]
-    found = _alone(seen)
+    found = took(seen)
     assert found.service.mean_s == pytest.approx(0.011)
     assert found.service.n == 40
     assert found.warm == pytest.approx(1.0)
@@ -113,7 +119,41 @@ def test_tasks_of_one_model_count_as_one():
 def test_answers_and_records_that_differ_are_an_error():
     five = [Pace(rhythm, [0.1] * 5) for rhythm in Rhythm]
     with pytest.raises(ExecutionError, match="answered 25 times, and the server recorded 4"):
-        _seen("a", five, served([0.1] * 4))
+        told_apart("a", five, served([0.1] * 4))
     five[3] = five[3]._replace(latencies_s=[])
     with pytest.raises(ExecutionError, match="answered 20 times"):
-        _seen("a", five, served([0.1] * 20))
+        told_apart("a", five, served([0.1] * 20))
+
+
+def test_records_are_read_as_they_come(tmp_path):
+    path = tmp_path / "served.jsonl"
+
+    def record(task, at_s, outcome="ok", end=b"\n"):
+        times = {"arrival_s": at_s, "start_s": at_s, "end_s": at_s + 0.5}
+        with path.open("ab") as file:
+            file.write(orjson.dumps({"task": task, "outcome": outcome, **times}) + end)
+
+    record("a", 1.0)
+    record("b", 2.0)
+    record("a", 3.0, outcome="failed")
+    records = ServedRecords(path)
+    assert records.after({"a": 1}) == {"a": [Served(1.0, 1.0, 1.5)]}
+    record("a", 4.0, end=b"")
+
+    def end_line():
+        with path.open("ab") as file:
+            file.write(b"\n")
+
+    later = threading.Timer(0.05, end_line)
+    later.start()
+    found = records.after({"a": 1, "b": 1})
+    later.join()
+    assert found == {"a": [Served(4.0, 4.0, 4.5)], "b": [Served(2.0, 2.0, 2.5)]}
+
+
+def test_records_that_never_come_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("cotenant.bench.apart._RECORDS_WITHIN_S", 0.01)
+    path = tmp_path / "served.jsonl"
+    path.touch()
+    with pytest.raises(ExecutionError, match=r"answered .'a': 2. requests and the server recorded"):
+        ServedRecords(path).after({"a": 2})
