@@ -11,7 +11,7 @@ from cotenant.bench.asking import Rhythm
 from cotenant.core.errors import ExecutionError
 
 WARM_UP_S = [0.5] * 3
-CALM, RESTED, QUICK, TURNS, OPEN = Rhythm
+CALM, BRIEF, RESTED, QUICK, TURNS, OPEN = Rhythm
 
 
 def pace(rhythm, services_s, front_s=0.002):
@@ -55,6 +55,7 @@ def test_front_and_service_are_told_apart_request_by_request():
     assert found.warm == pytest.approx(8 / 11)
     assert found.in_turns == pytest.approx(9 / 11)
     assert found.rested == pytest.approx(1.2)
+    assert found.brief is None  # nobody asked
 
 
 def test_a_stall_of_somebody_elses_moves_neither():
@@ -71,7 +72,9 @@ def test_a_stall_of_somebody_elses_moves_neither():
 
 def test_services_vary_as_they_do_in_turns():
     calm_s, turns_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.016, 0.024] * 10
-    paces = [pace(one, turns_s if one is TURNS else calm_s) for one in Rhythm]
+    paces = [
+        pace(one, turns_s if one is TURNS else calm_s) for one in (CALM, RESTED, QUICK, TURNS, OPEN)
+    ]
     service = alone(paces, served(calm_s, calm_s, calm_s, turns_s, calm_s)).service
     assert service.mean_s == pytest.approx(0.010)
     assert service.quantiles_s[0] == pytest.approx(0.008)
@@ -106,7 +109,7 @@ def test_time_in_the_queue_is_no_front():
 def test_tasks_of_one_model_count_as_one():
     quick_s, slow_s = WARM_UP_S + [0.010] * 20, WARM_UP_S + [0.012] * 20
     seen = [
-        told_apart("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 5))
+        told_apart("a", [pace(rhythm, each_s) for rhythm in Rhythm], served(*[each_s] * 6))
         for each_s in (quick_s, slow_s)
     ]
     found = took(seen)
@@ -114,15 +117,16 @@ def test_tasks_of_one_model_count_as_one():
     assert found.service.n == 40
     assert found.warm == pytest.approx(1.0)
     assert found.in_turns == pytest.approx(1.0)
+    assert found.brief == pytest.approx(1.0)
 
 
 def test_answers_and_records_that_differ_are_an_error():
-    five = [Pace(rhythm, [0.1] * 5) for rhythm in Rhythm]
-    with pytest.raises(ExecutionError, match="answered 25 times, and the server recorded 4"):
-        told_apart("a", five, served([0.1] * 4))
-    five[3] = five[3]._replace(latencies_s=[])
-    with pytest.raises(ExecutionError, match="answered 20 times"):
-        told_apart("a", five, served([0.1] * 20))
+    six = [Pace(rhythm, [0.1] * 5) for rhythm in Rhythm]
+    with pytest.raises(ExecutionError, match="answered 30 times, and the server recorded 4"):
+        told_apart("a", six, served([0.1] * 4))
+    six[3] = six[3]._replace(latencies_s=[])
+    with pytest.raises(ExecutionError, match="answered 25 times"):
+        told_apart("a", six, served([0.1] * 25))
 
 
 def test_records_are_read_as_they_come(tmp_path):

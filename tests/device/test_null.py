@@ -1,5 +1,7 @@
 """What launches in flight together cost each other on the null device, worked out by hand."""
 
+import math
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -97,7 +99,7 @@ def device_of(kinds, interference):
 @given(st.lists(st.floats(0.1, 0.9), max_size=4), st.floats(0.0, 0.5))
 def test_each_interruption_is_lost_once_and_nothing_before_the_start(offsets_s, lost_s):
     critical = {f"c{place}": "critical" for place in range(len(offsets_s))}
-    interference = Interference(interruption_s=lambda task: lost_s)
+    interference = Interference(interruption_s=lambda task, held_s: lost_s * held_s)
     device, clock = device_of({"bulk": "best-effort", **critical}, interference)
     # Each second of critical work begins after the one before it has ended.
     launches = [(name, 1.5 * place + offset_s + 0.2) for place, (name, offset_s) in
@@ -115,17 +117,18 @@ def test_each_interruption_is_lost_once_and_nothing_before_the_start(offsets_s, 
     assert late["bulk"][1] == pytest.approx(2.0)  # it had not begun
 
 
-def test_a_service_knows_who_ran_last_and_how_long_ago():
+def test_a_service_knows_how_long_ago_its_task_ran_and_how_long_ago_any_did():
     seen = []
 
-    def waking(task, last, rest_s):
-        seen.append((task, last, rest_s))
+    def waking(task, own_rest_s, rest_s):
+        seen.append((task, own_rest_s, rest_s))
         return 2.0 if rest_s else 0.5
 
     device, clock = device_of({"a": "best-effort", "b": "best-effort"}, Interference(waking=waking))
     spans_s = run(device, clock, [("a", 3.0), ("b", 4.0), ("a", 9.0)])
     # Both halves of the machine until 5 s, when `b` is done; `a` has the rest to itself.
-    assert seen == [("a", None, 3.0), ("b", "a", 0.0), ("a", "a", pytest.approx(9.0 - 5.5))]
+    ended_s = pytest.approx(9.0 - 5.5)
+    assert seen == [("a", math.inf, 3.0), ("b", math.inf, 0.0), ("a", ended_s, ended_s)]
     assert spans_s["b"][1] == pytest.approx(5.0)
 
 

@@ -67,7 +67,7 @@ def test_best_effort_neighbours_share_and_interfere():
 
 
 def test_a_model_that_follows_another_takes_what_it_took_in_turns():
-    made = made_up({"m": 0.01, "n": 0.02})
+    made = made_up({"m": 0.1, "n": 0.2})
     alone = [
         one.model_copy(update={"warm": 0.8, "in_turns": in_turns})
         for one, in_turns in zip(made.alone, (1.2, 1.1), strict=True)
@@ -76,7 +76,7 @@ def test_a_model_that_follows_another_takes_what_it_took_in_turns():
     tasks = [task("a", "m", None), task("b", "n", None)]
     # First come first served, two closed loops take turns: each waits for the other.
     for stay in on_clock(tasks, profile, "sequential").values():
-        assert mean_s(stay) == pytest.approx(0.01 * 1.2 + 0.02 * 1.1, rel=1e-3)
+        assert mean_s(stay) == pytest.approx(0.1 * 1.2 + 0.2 * 1.1, rel=1e-3)
     assert mean_s(on_clock(tasks[:1], profile)["a"]) == pytest.approx(0.01 * 0.8, rel=1e-3)
 
 

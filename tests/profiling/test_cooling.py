@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.prediction.waking import after, spared
+from cotenant.prediction.waking import Paces, after, kept
 from cotenant.profiling.cooling import BRIEF_S, Paused, cooling_s
 
 WARM = st.lists(st.tuples(st.floats(1e-3, 0.1), st.floats(0.4, 0.95)), min_size=1, max_size=6)
@@ -18,7 +18,7 @@ def test_a_machine_that_cools_as_the_model_says_is_found_out(models, truth_s):
         [
             Paused(
                 usual_s,
-                usual_s * after(warm, 1.0, BRIEF_S, truth_s),
+                usual_s * after(Paces(warm, 1.0, 1.0), BRIEF_S, BRIEF_S, truth_s),
                 usual_s * warm,
             )
             for usual_s, warm in models
@@ -37,4 +37,4 @@ def test_noise_gives_a_time_that_can_be_used(part):
     found = cooling_s([Paused(1.0, 1.0 - 0.2 * part, 0.8)])
     assert found is not None
     assert 0.001 <= found <= 0.2
-    assert math.isfinite(spared(0.0, found))
+    assert math.isfinite(kept(0.0, found))

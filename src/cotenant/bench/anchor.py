@@ -221,6 +221,8 @@ def _requests(rhythm: Rhythm, each_s: float) -> int:
             return _CALM
         case Rhythm.RESTED:
             return _RESTED
+        case Rhythm.BRIEF:
+            return 0
         case _:
             return max(_QUICK, int(_QUICK_S / each_s))
 

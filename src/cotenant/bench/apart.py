@@ -27,7 +27,7 @@ from cotenant.profiling.estimate import Times, median_of_means, pooled, without_
 from cotenant.profiling.profile import ServiceTime, service_time
 
 Requests = Callable[[Rhythm, float], int]
-"""How many requests count, at a rhythm and with so many seconds each."""
+"""How many requests count, at a rhythm and with so many seconds each; none: it is left out."""
 
 _RECORDS_WITHIN_S = 10.0
 """A server writes its records every second."""
@@ -74,7 +74,9 @@ class Took(NamedTuple):
     in_turns: float
     """The same in turns with all the others."""
     rested: float
-    """The same after long rests."""
+    """The same after long rests ..."""
+    brief: float | None
+    """... and after brief ones, if it was asked so."""
 
 
 class ServedRecords:
@@ -152,7 +154,9 @@ def told_apart(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Se
         ExecutionError: answers and records differ, or a rhythm has no answers.
     """
     sizes = [len(one.latencies_s) for one in paces]
-    by_rhythm = {rhythm: [one for one in paces if one.rhythm is rhythm] for rhythm in Rhythm}
+    by_rhythm: dict[Rhythm, list[Pace]] = {}
+    for one in paces:
+        by_rhythm.setdefault(one.rhythm, []).append(one)
     if sum(sizes) != len(served) or not all(
         any(one.latencies_s for one in same) for same in by_rhythm.values()
     ):
@@ -161,8 +165,8 @@ def told_apart(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Se
             f"recorded {len(served)}; read its log beside the records, and run the bench again"
         )
     own = np.split(np.array(served, dtype=np.float64), np.cumsum(sizes)[:-1])
-    fronts_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
-    services_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in Rhythm}
+    fronts_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in by_rhythm}
+    services_s: dict[Rhythm, list[Times]] = {rhythm: [] for rhythm in by_rhythm}
     for pace, rows in zip(paces, own, strict=True):
         if len(rows):
             # A machine that is much slower than expected has answered few.
@@ -181,10 +185,10 @@ def told_apart(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Se
 def took(tasks: Sequence[Seen]) -> Took:
     """What all the tasks of one model have seen, as one."""
     fronts_s, services_s = (
-        {rhythm: [one for by in each for one in by[rhythm]] for rhythm in Rhythm}
+        {rhythm: [one for by in each for one in by[rhythm]] for rhythm in each[0]}
         for each in ([seen.fronts_s for seen in tasks], [seen.services_s for seen in tasks])
     )
-    means_s = {rhythm: median_of_means(services_s[rhythm]) for rhythm in Rhythm}
+    means_s = {rhythm: median_of_means(each) for rhythm, each in services_s.items()}
     # Requests one after the other meet one machine; in turns they are spread over a minute, and
     # vary as those of a deployment do.
     spread = pooled(services_s[Rhythm.IN_TURNS]) / means_s[Rhythm.IN_TURNS]
@@ -200,6 +204,7 @@ def took(tasks: Sequence[Seen]) -> Took:
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
         rested=means_s[Rhythm.RESTED] / means_s[calm],
+        brief=means_s[Rhythm.BRIEF] / means_s[calm] if Rhythm.BRIEF in means_s else None,
     )
 
 
@@ -220,7 +225,10 @@ def late_s(tasks: Sequence[tuple[Took, Seen]]) -> float:
 def _alone_at_each(asker: Asker, task: str, each_s: float, requests: Requests) -> Iterator[Pace]:
     """With pauses, back to back, and without waiting."""
     for rhythm in (*PAUSES_S, Rhythm.OPEN):
-        asked = requests(rhythm, each_s) + warm_up(rhythm)
+        counted = requests(rhythm, each_s)
+        if not counted:
+            continue
+        asked = counted + warm_up(rhythm)
         before_s = processor_time_s(asker.server.pid)
         latencies_s = (
             asker.openly(task, each_s, asked)

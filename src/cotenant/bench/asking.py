@@ -14,6 +14,7 @@ import numpy as np
 from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
 from cotenant.bench.servers import HOST, Server
 from cotenant.core.record import Outcome
+from cotenant.profiling.cooling import BRIEF_S
 from cotenant.profiling.profile import LONG_PAUSE_S, PAUSE_S
 
 _DRAIN_S = 30.0
@@ -26,8 +27,10 @@ class Rhythm(Enum):
 
     CALM = auto()
     """It pauses after each answer ..."""
+    BRIEF = auto()
+    """... briefly ..."""
     RESTED = auto()
-    """... and for long."""
+    """... or for long."""
     BACK_TO_BACK = auto()
     IN_TURNS = auto()
     """Back to back, but each time the next task."""
@@ -35,7 +38,12 @@ class Rhythm(Enum):
     """Whether or not earlier ones have been answered, at random."""
 
 
-PAUSES_S = {Rhythm.CALM: PAUSE_S, Rhythm.RESTED: LONG_PAUSE_S, Rhythm.BACK_TO_BACK: 0.0}
+PAUSES_S = {
+    Rhythm.CALM: PAUSE_S,
+    Rhythm.BRIEF: BRIEF_S,
+    Rhythm.RESTED: LONG_PAUSE_S,
+    Rhythm.BACK_TO_BACK: 0.0,
+}
 """After each answer, of a client that asks one task alone."""
 _WARM_UP, _WARM_UP_RESTED = 3, 1
 

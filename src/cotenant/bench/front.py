@@ -13,6 +13,7 @@ from cotenant.bench.apart import (
     Pace,
     Seen,
     ServedRecords,
+    Took,
     answered,
     late_s,
     one_pass,
@@ -23,6 +24,7 @@ from cotenant.bench.asking import Asker, Rhythm
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.servers import SERVE, Server
 from cotenant.core.workload import Workload
+from cotenant.profiling.cooling import Paused, cooling_s
 from cotenant.profiling.profile import Profile, Subject
 
 PASSES = 8
@@ -98,6 +100,7 @@ def with_front(
     later_s = late_s([(models[model], one) for model, seen in by_model.items() for one in seen])
     return profile.model_copy(
         update={
+            "cooling_s": _cooling_s([*models.values()]) or profile.cooling_s,
             "alone": tuple(
                 one.model_copy(
                     update={
@@ -114,9 +117,14 @@ def with_front(
                 if one.subject in found
                 else one
                 for one in profile.alone
-            )
+            ),
         }
     )
+
+
+def _cooling_s(models: Sequence[Took]) -> float | None:
+    """How fast a model's own is lost from the caches of a machine that is also a server."""
+    return cooling_s([Paused(1.0, one.brief, one.warm) for one in models if one.brief is not None])
 
 
 def _requests(rhythm: Rhythm, each_s: float) -> int:

@@ -6,6 +6,7 @@ isolation it divides it among all; a gated component is never given two launches
 by a policy that respects the capability, and shares equally if it is.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,11 +27,12 @@ class Interference(NamedTuple):
     slowdown: Callable[[str, str], float] | None = None
     """A task and another one in flight beside it go in; how many times longer the first one takes
     comes out."""
-    waking: Callable[[str, str | None, float], float] | None = None
-    """A task, the one that ran last (`None` for none yet) and the seconds since then go in; how
+    waking: Callable[[str, float, float], float] | None = None
+    """A task, the seconds since it ran last (infinite for never) and those since any did go in; how
     many times longer its service takes than after its usual pause comes out."""
-    interruption_s: Callable[[str], float] | None = None
-    """A best-effort task goes in; what it loses when critical work takes its cores comes out."""
+    interruption_s: Callable[[str, float], float] | None = None
+    """A best-effort task and the seconds for which critical work took its cores go in; what it
+    loses beyond them comes out."""
     answer_s: Callable[[str], float] | None = None
     """A task goes in; how long the server's sending of one answer holds the cores comes out."""
     respite_s: float = 0.0
@@ -108,7 +110,7 @@ class NullDevice:
         service_s = self._service(task, rows, segment)
         now_s = self._clock.now()
         if self._waking is not None:
-            service_s *= self._waking(task, *site.rested(now_s))
+            service_s *= self._waking(task, *site.rested(task, now_s))
         busy_s = service_s * width / site.width
         if self._answer_s is not None and segment == 0:
             service_s += len(requests) * self._answer_s(task)
@@ -210,10 +212,12 @@ class _Site:
         """Whether best-effort work may use less than all of it."""
         self._occupants: list[_Occupant] = []
         self._since_s = 0.0
-        self._last: str | None = None
-        """The task that ended last ..."""
+        self._ended_s: dict[str, float] = {}
+        """When each task ended last ..."""
         self._last_s = 0.0
-        """... and when."""
+        """... and any of them."""
+        self._held_since_s: float | None = None
+        """When critical work came, if it is here."""
         self._slowdown, self._interruption_s = interference.slowdown, interference.interruption_s
         self._respite = _Respite(interference.respite_s) if interference.respite_s else None
         self.next_s: float | None = None
@@ -221,25 +225,25 @@ class _Site:
         self.shared = True
         """... if the width has been divided since something changed."""
 
-    def rested(self, now_s: float) -> tuple[str | None, float]:
-        """Which task ran here last, and for how many seconds nothing has run since."""
-        if self._occupants:
-            return self._occupants[-1].task, 0.0
-        return self._last, now_s - self._last_s
+    def rested(self, task: str, now_s: float) -> tuple[float, float]:
+        """For how many seconds this task has not run here, and for how many nothing has."""
+        own_s = now_s - self._ended_s.get(task, -math.inf)
+        return own_s, 0.0 if self._occupants else now_s - self._last_s
 
     def enter(self, newcomer: _Occupant, now_s: float) -> None:
         self._advance(now_s)
-        if newcomer.rank < 0 and self._interruption_s is not None:
-            self._interrupt(self._interruption_s)
+        if newcomer.rank < 0 and self._held_since_s is None:
+            self._held_since_s = now_s
         self._occupants.append(newcomer)
 
-    def _interrupt(self, interruption_s: Callable[[str], float]) -> None:
-        """Critical work comes: best-effort work that has begun, and is not held up yet, loses."""
-        if any(one.rank < 0 for one in self._occupants):
+    def _release(self, now_s: float) -> None:
+        """Critical work has gone: best-effort work that had begun before it came has lost."""
+        held_since_s, self._held_since_s = self._held_since_s, None
+        if held_since_s is None or self._interruption_s is None:
             return
         for one in self._occupants:
             if one.left_s < one.service_s:
-                one.left_s += interruption_s(one.task)
+                one.left_s += self._interruption_s(one.task, now_s - held_since_s)
 
     def limit(self, allowance: Allowance, now_s: float) -> None:
         self._advance(now_s)
@@ -256,8 +260,10 @@ class _Site:
                 continue
             outputs = [_NO_TENSORS] * one.requests
             events.append(Completed(one.task, one.start_s, now_s, one.busy_s, outputs))
-            self._last, self._last_s = one.task, now_s
+            self._ended_s[one.task] = self._last_s = now_s
         self._occupants = staying
+        if not any(one.rank < 0 for one in staying):
+            self._release(now_s)
 
     def _advance(self, now_s: float) -> None:
         """Work off what has been done since the last look, before something changes."""

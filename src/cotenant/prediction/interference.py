@@ -13,14 +13,16 @@ On one core nothing runs beside anything, and what company leaves in the caches 
 time in turns: there only interruptions cost more.
 
 Best-effort work that critical work interrupts stands still meanwhile, and loses a certain time
-each time, however long it stood: caches are filled again, threads are put back on their cores.
+each time, however long it stood, since threads are put back on their cores, and more the longer it
+stood, since caches are filled again (`waking.py`).
 
 In company no core sleeps, so what was measured is compared with the service time on a component
 that has just run another model (`waking.py`).
 """
 
 from cotenant.core.task import Criticality
-from cotenant.profiling.profile import Beside, Profile
+from cotenant.prediction.waking import Paces, displaced
+from cotenant.profiling.profile import Beside, Profile, Subject
 
 _LEAST = -0.9
 
@@ -34,7 +36,8 @@ def excess_of(pair: Beside, profile: Profile, cores: int) -> float:
     own, other = pair.subject.criticality, pair.other.criticality
     alike = profile.policy == "concurrent" or own is other
     if not alike and own is Criticality.BEST_EFFORT:
-        return profile.interruption_of(pair.subject) / profile.mean_of(pair.other)
+        held_s = profile.mean_of(pair.other)
+        return _interruption_s(profile, pair.subject, held_s) / held_s
     if cores == 1 or pair.busy <= 0.0:
         return 0.0
     explained = 1.0 + pair.busy if alike else 1.0
@@ -42,3 +45,9 @@ def excess_of(pair: Beside, profile: Profile, cores: int) -> float:
     company = pair.slowdown if pair.over_warm is None else pair.over_warm * warm
     woken = profile.after_another_of(pair.subject)
     return max(_LEAST, (company / woken / explained - 1.0) / pair.busy)
+
+
+def _interruption_s(profile: Profile, subject: Subject, held_s: float) -> float:
+    paces = Paces(profile.after_itself_of(subject), profile.after_another_of(subject), 1.0)
+    displaced_s = displaced(paces, held_s, profile.cooling_s) * profile.mean_of(subject)
+    return profile.interruption_of(subject) + displaced_s

@@ -24,10 +24,11 @@ from cotenant.core.task import Periodic, Task
 from cotenant.core.workload import Workload
 from cotenant.prediction.interference import excess_of
 from cotenant.prediction.waking import (
+    Paces,
     Traffic,
     after_on_average,
+    awake_on_average,
     lost_on_average,
-    spared_on_average,
 )
 from cotenant.profiling.profile import LEVELS, Alone, Profile, ServiceTime, Subject
 from cotenant.queueing.law import discrete
@@ -191,8 +192,8 @@ def _warmed(mix: Sequence[Tenancy], cooling_s: float) -> Sequence[Tenancy]:
             whole = Traffic.of_all(tuple(traffic.values()))
             for calm in mix:
                 if calm.component == component:
-                    own_rps = traffic[calm.task.name].rate_rps
-                    rested[calm.task.name] = _after_rests(calm, own_rps, whole, cooling_s)
+                    own = traffic[calm.task.name]
+                    rested[calm.task.name] = _after_rests(calm, own, whole, cooling_s)
         current = [rested[one.task.name] for one in mix]
     return current
 
@@ -211,11 +212,12 @@ def _traffic(here: Sequence[Tenancy]) -> Mapping[str, Traffic]:
     return {one.task.name: of(one) for one in here}
 
 
-def _after_rests(calm: Tenancy, own_rps: float, here: Traffic, cooling_s: float) -> Tenancy:
+def _after_rests(calm: Tenancy, own: Traffic, here: Traffic, cooling_s: float) -> Tenancy:
     alone = calm.alone[0]
-    factor = after_on_average(alone, own_rps, here, cooling_s)
+    periodic = isinstance(calm.task.arrivals, Periodic)
+    factor = after_on_average(Paces.of(alone), own, here, cooling_s, periodic=periodic)
     # The front does the same for every task: any other leaves it as warm as this one would.
-    spared = spared_on_average(here, cooling_s)
+    spared = awake_on_average(here)
     longer = 1.0 + lost_on_average(here) * (alone.after_a_long_rest - 1.0)
     around_s = longer * alone.around_s - spared * (alone.around_s - alone.open_around_s)
     return calm._replace(service=calm.service.scaled(factor), around_s=around_s)

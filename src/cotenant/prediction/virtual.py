@@ -20,7 +20,7 @@ from cotenant.device.null import Interference
 from cotenant.policy import policy_by_name
 from cotenant.prediction.station import Stay
 from cotenant.prediction.tenancy import Mix, Tenancy, cores_of
-from cotenant.prediction.waking import after
+from cotenant.prediction.waking import Paces, after, displaced
 from cotenant.profiling.profile import LEVELS, Profile, ServiceTime
 from cotenant.queueing.empirical import empirical
 from cotenant.queueing.stream import Answer, Sojourn, Unstable
@@ -189,21 +189,23 @@ def interference_of(mix: Mix, policy: str, respite_s: float) -> Interference:
         # Under the own policy what critical work costs best-effort work is interruptions.
         if policy != "cotenant" or critical[task] or not critical[other]
     }
-    itself = {one.task.name: one.alone[0].after_itself for one in mix.calm}
-    another = {one.task.name: one.alone[0].after_another for one in mix.calm}
-    rested = {one.task.name: one.alone[0].after_a_long_rest for one in mix.calm}
-    unlike = (*itself.values(), *another.values(), *rested.values())
+    paces = {one.task.name: Paces.of(one.alone[0]) for one in mix.calm}
+    unlike = any(one != 1.0 for each in paces.values() for one in each)
 
-    def waking(task: str, last: str | None, rest_s: float) -> float:
-        at_once = (itself if last == task else another)[task]
-        return after(at_once, rested[task], rest_s, mix.cooling_s)
+    def waking(task: str, own_rest_s: float, rest_s: float) -> float:
+        return after(paces[task], own_rest_s, rest_s, mix.cooling_s)
 
-    lost_s = {one.task.name: one.interruption_s for one in mix.calm}
+    lost_s = {one.task.name: (one.interruption_s, one.alone[0].service.mean_s) for one in mix.calm}
+
+    def interruption_s(task: str, held_s: float) -> float:
+        anyhow_s, mean_s = lost_s[task]
+        return anyhow_s + displaced(paces[task], held_s, mix.cooling_s) * mean_s
+
     answer_s = {one.task.name: one.answer_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
-        waking if any(one != 1.0 for one in unlike) else None,
-        lost_s.__getitem__ if any(lost_s.values()) else None,
+        waking if unlike else None,
+        interruption_s if unlike or any(anyhow_s for anyhow_s, _ in lost_s.values()) else None,
         answer_s.__getitem__ if any(answer_s.values()) else None,
         respite_s,
     )

@@ -24,7 +24,7 @@ _FASTEST_S, _SLOWEST_S = 0.001, 0.2
 
 
 class Paused(NamedTuple):
-    """Mean service times of one model, in seconds."""
+    """Mean service times of one model, all in one unit."""
 
     usual_s: float
     brief_s: float
