@@ -77,7 +77,7 @@ def test_a_model_that_follows_another_takes_what_it_took_in_turns():
     # First come first served, two closed loops take turns: each waits for the other.
     for stay in on_clock(tasks, profile, "sequential").values():
         assert mean_s(stay) == pytest.approx(0.1 * 1.2 + 0.2 * 1.1, rel=1e-3)
-    assert mean_s(on_clock(tasks[:1], profile)["a"]) == pytest.approx(0.01 * 0.8, rel=1e-3)
+    assert mean_s(on_clock(tasks[:1], profile)["a"]) == pytest.approx(0.1 * 0.8, rel=1e-3)
 
 
 def test_what_is_lost_is_counted():
