@@ -87,9 +87,9 @@ def run(device, clock, launches):
     return spans_s
 
 
-def device_of(kinds, interference):
+def device_of(kinds, interference, component=CPU):
     clock = VirtualClock()
-    device = NullDevice(clock, [CPU], lambda *_: 1.0, interference=interference)
+    device = NullDevice(clock, [component], lambda *_: 1.0, interference=interference)
     for name, kind in kinds.items():
         device.load(Task(name=name, model="zoo:x", criticality=kind), "cpu")
     device.poll()
@@ -115,6 +115,19 @@ def test_each_interruption_is_lost_once_and_nothing_before_the_start(offsets_s, 
     late = run(*device_of({"bulk": "best-effort", "c": "critical"}, interference),
                [("c", 0.0), ("bulk", 0.0)])  # fmt: skip
     assert late["bulk"][1] == pytest.approx(2.0)  # it had not begun
+
+
+def test_joining_others_costs_on_a_single_core_alone():
+    interference = Interference(joining_s=lambda task: 0.25)
+    tasks = {"a": "best-effort", "b": "best-effort", "c": "critical"}
+    launches = [("a", 0.0), ("b", 0.5), ("c", 0.75)]
+    one = Component("cpu", "null", (0,), Capability.PREEMPTIVE)
+    shared = run(*device_of(tasks, interference, one), launches)
+    # 3 s of work, and what it cost `b` to begin beside `a`; critical work joins nobody.
+    assert max(end_s for _, end_s in shared.values()) == pytest.approx(3.25)
+    assert shared["c"] == (0.75, pytest.approx(1.75))
+    wide = run(*device_of(tasks, interference), launches)
+    assert max(end_s for _, end_s in wide.values()) == pytest.approx(3.0)
 
 
 def test_a_service_knows_how_long_ago_its_task_ran_and_how_long_ago_any_did():

@@ -15,11 +15,9 @@ from cotenant.bench.load import LoadGenerator, LoadPlan, TaskLoad
 from cotenant.bench.servers import HOST, Server
 from cotenant.core.record import Outcome
 from cotenant.profiling.cooling import BRIEF_S
-from cotenant.profiling.profile import LONG_PAUSE_S, PAUSE_S
+from cotenant.profiling.profile import LONG_PAUSE_S, OPEN_LOAD, PAUSE_S
 
 _DRAIN_S = 30.0
-_LOAD = 0.6
-"""Of clients who do not wait: many services have arrivals meanwhile, and few queues are long."""
 
 
 class Rhythm(Enum):
@@ -80,7 +78,7 @@ class Asker(NamedTuple):
     def openly(self, task: str, expected_s: float, requests: int) -> list[float]:
         """Latencies of so many Poisson arrivals, counted from when each was due."""
         rng = np.random.default_rng(self.seed)
-        offsets_s = tuple(np.cumsum(rng.exponential(expected_s / _LOAD, requests)).tolist())
+        offsets_s = tuple(np.cumsum(rng.exponential(expected_s / OPEN_LOAD, requests)).tolist())
         return self._latencies_s(self._plan(float(offsets_s[-1]), TaskLoad(task, offsets_s)))[task]
 
     def _plan(self, seconds_s: float, *loads: TaskLoad) -> LoadPlan:

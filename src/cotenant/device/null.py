@@ -33,6 +33,9 @@ class Interference(NamedTuple):
     interruption_s: Callable[[str, float], float] | None = None
     """A best-effort task and the seconds for which critical work took its cores go in; what it
     loses beyond them comes out."""
+    joining_s: Callable[[str], float] | None = None
+    """A best-effort task goes in that begins beside others on a single core; what it costs that the
+    operating system switches between them comes out."""
     answer_s: Callable[[str], float] | None = None
     """A task goes in; how long the server's sending of one answer holds the cores comes out."""
     respite_s: float = 0.0
@@ -219,6 +222,7 @@ class _Site:
         self._held_since_s: float | None = None
         """When critical work came, if it is here."""
         self._slowdown, self._interruption_s = interference.slowdown, interference.interruption_s
+        self._joining_s = interference.joining_s
         self._respite = _Respite(interference.respite_s) if interference.respite_s else None
         self.next_s: float | None = None
         """When the first of the occupants will be done ..."""
@@ -234,7 +238,15 @@ class _Site:
         self._advance(now_s)
         if newcomer.rank < 0 and self._held_since_s is None:
             self._held_since_s = now_s
+        elif self._joins(newcomer) and self._joining_s is not None:
+            newcomer.left_s += self._joining_s(newcomer.task)
         self._occupants.append(newcomer)
+
+    def _joins(self, newcomer: _Occupant) -> bool:
+        """On several cores what company costs is a slowdown."""
+        return (
+            self.width == 1 and newcomer.rank == 0 and any(one.rank == 0 for one in self._occupants)
+        )
 
     def _release(self, now_s: float) -> None:
         """Critical work has gone: best-effort work that had begun before it came has lost."""

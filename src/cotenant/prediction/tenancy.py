@@ -30,7 +30,7 @@ from cotenant.prediction.waking import (
     awake_on_average,
     lost_on_average,
 )
-from cotenant.profiling.profile import LEVELS, Alone, Profile, ServiceTime, Subject
+from cotenant.profiling.profile import LEVELS, OPEN_LOAD, Alone, Profile, ServiceTime, Subject
 from cotenant.queueing.law import discrete
 from cotenant.queueing.service import Service, deterministic
 from cotenant.queueing.stream import Pattern, Stream
@@ -217,9 +217,11 @@ def _after_rests(calm: Tenancy, own: Traffic, here: Traffic, cooling_s: float) -
     periodic = isinstance(calm.task.arrivals, Periodic)
     factor = after_on_average(Paces.of(alone), own, here, cooling_s, periodic=periodic)
     # The front does the same for every task: any other leaves it as warm as this one would.
-    spared = awake_on_average(here)
+    as_measured = awake_on_average(Traffic(OPEN_LOAD / own.service_s, own.service_s))
+    spared = awake_on_average(here) / as_measured
     longer = 1.0 + lost_on_average(here) * (alone.after_a_long_rest - 1.0)
     around_s = longer * alone.around_s - spared * (alone.around_s - alone.open_around_s)
+    around_s = max(around_s, min(alone.warm_around_s, alone.around_s))
     return calm._replace(service=calm.service.scaled(factor), around_s=around_s)
 
 

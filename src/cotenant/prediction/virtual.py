@@ -195,17 +195,19 @@ def interference_of(mix: Mix, policy: str, respite_s: float) -> Interference:
     def waking(task: str, own_rest_s: float, rest_s: float) -> float:
         return after(paces[task], own_rest_s, rest_s, mix.cooling_s)
 
-    lost_s = {one.task.name: (one.interruption_s, one.alone[0].service.mean_s) for one in mix.calm}
+    switched_s = {one.task.name: one.interruption_s for one in mix.calm}
+    means_s = {one.task.name: one.alone[0].service.mean_s for one in mix.calm}
 
     def interruption_s(task: str, held_s: float) -> float:
-        anyhow_s, mean_s = lost_s[task]
-        return anyhow_s + displaced(paces[task], held_s, mix.cooling_s) * mean_s
+        displaced_s = displaced(paces[task], held_s, mix.cooling_s) * means_s[task]
+        return switched_s[task] + displaced_s
 
     answer_s = {one.task.name: one.answer_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
         waking if unlike else None,
-        interruption_s if unlike or any(anyhow_s for anyhow_s, _ in lost_s.values()) else None,
+        interruption_s if unlike or any(switched_s.values()) else None,
+        switched_s.__getitem__ if any(switched_s.values()) else None,
         answer_s.__getitem__ if any(answer_s.values()) else None,
         respite_s,
     )

@@ -20,6 +20,8 @@ PAUSE_S = 0.05
 """Between two requests of a model that is measured alone, unless its arrivals come faster."""
 LONG_PAUSE_S = 0.2
 """Of a model that is measured after long rests, too."""
+OPEN_LOAD = 0.6
+"""Of clients who do not wait: many services have arrivals meanwhile, and few queues are long."""
 COOLING_S = 0.012
 """How fast two cores of a virtual machine cool; stands in where nobody has measured it."""
 _ROUNDING = 1e-9
@@ -169,7 +171,7 @@ class Alone(Noun):
 
     @property
     def open_around_s(self) -> float:
-        """The same of requests that are due at times of their own; nothing ever rests."""
+        """The same of requests that are due at times of their own, at a load of `OPEN_LOAD`."""
         return self.warm_around_s + (self.late_s or 0.0)
 
 
