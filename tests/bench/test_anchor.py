@@ -28,7 +28,7 @@ def profile(**about):
     return made.model_copy(update={"alone": alone})
 
 
-@given(st.builds(Speed, *[SLOWER] * 8))
+@given(st.builds(Speed, *[SLOWER] * 9))
 def test_each_pace_takes_so_many_times_what_it_took(speed):
     before = profile(
         front_s=0.002,
@@ -40,12 +40,16 @@ def test_each_pace_takes_so_many_times_what_it_took(speed):
         rested=1.2,
     )
     after = anchored(before, WORKLOAD, subject_of, {"t": speed})
-    calm, rested, warm, in_turns, front, warm_front, open_front, front_busy = speed
+    calm, rested, warm, in_turns, openly, front, warm_front, open_front, front_busy = speed
     was, now = before.alone[0], after.alone[0]
-    assert now.service.mean_s == pytest.approx(was.service.mean_s * calm)
-    assert now.warm * now.service.mean_s == pytest.approx(0.8 * was.service.mean_s * warm)
-    assert now.in_turns * now.service.mean_s == pytest.approx(0.9 * was.service.mean_s * in_turns)
-    assert now.rested * now.service.mean_s == pytest.approx(1.2 * was.service.mean_s * rested)
+    assert now.service.mean_s == pytest.approx(was.service.mean_s * calm * openly)
+    assert now.warm * now.service.mean_s == pytest.approx(0.8 * was.service.mean_s * warm * openly)
+    assert now.in_turns * now.service.mean_s == pytest.approx(
+        0.9 * was.service.mean_s * in_turns * openly
+    )
+    assert now.rested * now.service.mean_s == pytest.approx(
+        1.2 * was.service.mean_s * rested * openly
+    )
     assert now.around_s == pytest.approx(0.002 * front)
     assert now.warm_around_s == pytest.approx(min(0.002 * front, 0.001 * warm_front))
     assert now.open_around_s == pytest.approx(max(0.0015 * open_front, now.warm_around_s))
@@ -59,7 +63,7 @@ def test_each_pace_takes_so_many_times_what_it_took(speed):
 
 def test_segments_go_with_their_whole_and_other_models_stay():
     before = profile()
-    after = anchored(before, SPLIT, subject_of, {"t": Speed(*[2.0] * 8)})
+    after = anchored(before, SPLIT, subject_of, {"t": Speed(*[2.0] * 4, *[1.0] * 5)})
     assert after.alone[0] == before.alone[0]
     assert [one.mean_s for one in after.alone[1].by_segment] == pytest.approx(
         [2.0 * one.mean_s for one in PARTS]
@@ -67,7 +71,7 @@ def test_segments_go_with_their_whole_and_other_models_stay():
 
 
 def test_a_profile_without_a_front_gets_one_from_what_it_has():
-    after = anchored(profile(overhead_s=0.002), WORKLOAD, subject_of, {"t": Speed(*[1.5] * 8)})
+    after = anchored(profile(overhead_s=0.002), WORKLOAD, subject_of, {"t": Speed(*[1.5] * 9)})
     assert after.alone[0].front_s == pytest.approx(0.003)
     assert after.alone[0].front_busy_s is None
 
@@ -80,7 +84,7 @@ ALL = Workload(name="w", tasks=tuple(Task(name=f"of-{model}", model=model) for m
 def look(machine, rests=1.0, front=1.0, **moment):
     return {
         f"of-{model}": Speed(
-            *(machine * off * moment.get(model, 1.0), rests * machine * off, *[machine * off] * 2),
+            *(machine * off * moment.get(model, 1.0), rests * machine * off, *[machine * off] * 3),
             *[front * machine * off] * 4,
         )
         for model, off in MODELS.items()
@@ -110,7 +114,7 @@ def test_what_is_wrong_with_the_profile_and_a_machine_that_changes_are_told_apar
         ) / (sum(weights) + 1)
 
     known = len(machines) / (len(machines) + 0.5)
-    of_paces = [math.exp(of_late(noise)) for noise in (*[0.15] * 4, *[0.45] * 4)]
+    of_paces = [math.exp(of_late(noise)) for noise in (*[0.15] * 5, *[0.45] * 4)]
     for model, off in MODELS.items():
         assert found[f"of-{model}"] == pytest.approx([one * off**known for one in of_paces])
 

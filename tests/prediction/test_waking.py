@@ -32,26 +32,32 @@ def alone(warm, in_turns=None, rested=None):
     return made_up({"m": 0.01}).alone[0].model_copy(update=known)
 
 
-def test_all_is_kept_without_a_rest_and_nothing_after_the_usual_pause():
+def test_all_is_kept_without_a_rest_and_nothing_forever():
     for share in (lambda rest_s: kept(rest_s, COOLING_S), awake):
-        assert share(0.0) == pytest.approx(1.0)
-        assert share(PAUSE_S) == pytest.approx(0.0)
-        assert share(math.inf) == pytest.approx(0.0)
-
-
-def test_a_long_rest_costs_what_it_was_measured_to_cost():
-    assert lost(PAUSE_S) == 0.0
-    assert lost(LONG_PAUSE_S) == pytest.approx(1.0)
-    paces = Paces(0.8, 0.9, 1.3)
-    assert after(paces, LONG_PAUSE_S, LONG_PAUSE_S, COOLING_S) == pytest.approx(1.3)
+        assert share(0.0) == 1.0
+        assert share(COOLING_S) > share(PAUSE_S) > share(math.inf) == 0.0
 
 
 def test_each_pace_is_what_it_was_measured_as():
-    paces = Paces(0.8, 1.1, 1.3)
+    paces = Paces(0.8, 1.02, 1.3)
     assert after(paces, 0.0, 0.0, COOLING_S) == pytest.approx(paces.after_itself)
-    assert after(paces, PAUSE_S, 0.0, COOLING_S) == pytest.approx(paces.after_another)
-    assert after(paces, PAUSE_S, PAUSE_S, COOLING_S) == pytest.approx(1.0)
     assert after(paces, math.inf, 0.0, COOLING_S) == pytest.approx(paces.after_another)
+    assert after(paces, PAUSE_S, PAUSE_S, COOLING_S) == pytest.approx(1.0, abs=0.002)
+    assert after(paces, LONG_PAUSE_S, LONG_PAUSE_S, COOLING_S) == pytest.approx(1.3, abs=0.002)
+    assert lost(PAUSE_S) == 0.0
+    assert lost(LONG_PAUSE_S) == pytest.approx(1.0)
+
+
+def test_after_others_and_a_pause_less_is_found_than_after_the_same_pause_alone():
+    paces = Paces(0.8, 1.0, 1.0)
+    assert after(paces, 0.2, PAUSE_S, COOLING_S) == pytest.approx(1.06, abs=0.01)
+    # Caches that forget at once have nothing more to lose.
+    assert after(paces, 0.2, PAUSE_S, 0.005) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("cooling_s", [1e-3, 0.012, 0.05, 0.2, 9.0])
+def test_sleep_never_costs_more_than_warmth_spares(cooling_s):
+    assert 1.0 <= Paces(0.7, 1.0, 1.0).asleep(cooling_s) <= 1.3 + 1e-12
 
 
 @given(RESTS_S, RESTS_S, st.floats(0.4, 1.0), st.floats(1.0, 2.0))
@@ -91,7 +97,8 @@ def test_noise_makes_no_model_faster_for_having_rested():
 
 def test_a_profile_that_knows_no_long_rests_says_that_they_cost_nothing_more():
     assert alone(0.7).after_a_long_rest == 1.0
-    assert after(Paces.of(alone(0.7)), 3.0, 3.0, COOLING_S) == 1.0
+    paces = Paces.of(alone(0.7))
+    assert after(paces, 3.0, 3.0, COOLING_S) == pytest.approx(paces.asleep(COOLING_S))
 
 
 @given(st.floats(0.3, 1.3), st.floats(0.3, 3.0) | st.none())
@@ -128,7 +135,7 @@ def test_the_average_is_that_of_arrivals_at_a_component_that_serves_in_no_time(
     ]
     here = Traffic.of_all([Traffic(own_rps, tiny_s), Traffic(other_rps, tiny_s)])
     average = after_on_average(paces, Traffic(own_rps, tiny_s), here, COOLING_S, periodic=periodic)
-    assert average == pytest.approx(np.mean(found), abs=0.04 + 0.05 * longer)
+    assert average == pytest.approx(np.mean(found), abs=0.06 + 0.05 * longer)
 
 
 def test_what_never_rests_finds_what_the_one_before_it_has_left():

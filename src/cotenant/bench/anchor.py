@@ -25,7 +25,9 @@ from cotenant.bench.apart import (
 from cotenant.bench.asking import Asker, Rhythm
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
-from cotenant.profiling.profile import Alone, Profile, ServiceTime, Subject
+from cotenant.prediction.tenancy import READING
+from cotenant.prediction.waking import Paces, Traffic, after_on_average
+from cotenant.profiling.profile import OPEN_LOAD, Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
 
@@ -49,8 +51,8 @@ _SWEEPS = 20
 _NONE_S = 1e-6
 """A front of less cannot be told from none."""
 
-Paces = npt.NDArray[np.float64]
-"""Logarithms of a `Speed`."""
+Logarithms = npt.NDArray[np.float64]
+"""Of a `Speed`."""
 
 
 class Speed(NamedTuple):
@@ -64,6 +66,9 @@ class Speed(NamedTuple):
     """Back to back."""
     in_turns: float
     """Back to back with the other tasks of its mix."""
+    openly: float
+    """All of these again, when clients do not wait for each other: they keep the machine's other
+    cores busy, and whatever cores share."""
     front: float
     """At the server's front, with pauses."""
     warm_front: float
@@ -101,7 +106,11 @@ def speeds(
     seen = {task: told_apart(task, paces[task], served[task]) for task in known}
     found = {task: took([one]) for task, one in seen.items()}
     later_s = late_s([(found[task], seen[task]) for task in known])
-    return {task: _speed(found[task], later_s, one) for task, one in known.items()}
+    cooling_s = profile.cooling_s
+    return {
+        task: _speed(found[task], later_s, _openly(found[task], expected_s[task], cooling_s), one)
+        for task, one in known.items()
+    }
 
 
 def wake(
@@ -139,7 +148,7 @@ class Looks:
     """
 
     def __init__(self) -> None:
-        self._seen: list[dict[Subject, Paces]] = []
+        self._seen: list[dict[Subject, Logarithms]] = []
 
     def add(self, workload: Workload, subject_of: SubjectOf, now: Mapping[str, Speed]) -> None:
         """What a look has seen of each task."""
@@ -164,7 +173,7 @@ class Looks:
             for task in workload.tasks
         }
 
-    def _told_apart(self) -> tuple[Paces, dict[Subject, Paces]]:
+    def _told_apart(self) -> tuple[Logarithms, dict[Subject, Logarithms]]:
         """The logarithms of the machine in each look, and of each model; both at each pace."""
         looks: dict[Subject, list[int]] = {}
         for number, seen in enumerate(self._seen):
@@ -227,13 +236,22 @@ def _requests(rhythm: Rhythm, each_s: float) -> int:
             return max(_QUICK, int(_QUICK_S / each_s))
 
 
-def _speed(now: Took, later_s: float, then: Alone) -> Speed:
+def _openly(now: Took, expected_s: float, cooling_s: float) -> float:
+    """Services of open arrivals, over what is forecast for them from those of one client."""
+    own = Traffic(OPEN_LOAD / expected_s, now.service.mean_s)
+    paces = Paces(min(1.0, now.warm), now.in_turns, now.rested)
+    read = 1.0 - READING * own.rate_rps * now.front_busy_s
+    return now.openly * read / after_on_average(paces, own, own, cooling_s)
+
+
+def _speed(now: Took, later_s: float, openly: float, then: Alone) -> Speed:
     mean_s, was_s = now.service.mean_s, then.service.mean_s
     return Speed(
         calm=mean_s / was_s,
         rested=now.rested * mean_s / (then.after_a_long_rest * was_s),
         warm=now.warm * mean_s / (then.after_itself * was_s),
         in_turns=now.in_turns * mean_s / (then.after_another * was_s),
+        openly=openly,
         front=_over(now.front_s, then.around_s),
         warm_front=_over(now.warm_front_s, then.warm_around_s),
         open_front=_over(now.warm_front_s + later_s, then.open_around_s),
@@ -246,12 +264,13 @@ def _over(now_s: float, then_s: float) -> float:
 
 
 def _at_speed(one: Alone, speed: Speed) -> Alone:
+    slower = speed.calm * speed.openly
     front_s = one.around_s * speed.front
     warm_front_s = min(front_s, one.warm_around_s * speed.warm_front)
     return one.model_copy(
         update={
-            "service": _scaled(one.service, speed.calm),
-            "by_segment": tuple(_scaled(part, speed.calm) for part in one.by_segment),
+            "service": _scaled(one.service, slower),
+            "by_segment": tuple(_scaled(part, slower) for part in one.by_segment),
             "front_s": front_s,
             "warm_front_s": warm_front_s,
             "late_s": max(0.0, one.open_around_s * speed.open_front - warm_front_s),

@@ -73,6 +73,8 @@ class Took(NamedTuple):
     """Mean service back to back over that with pauses."""
     in_turns: float
     """The same in turns with all the others."""
+    openly: float
+    """The same of clients who do not wait for each other."""
     rested: float
     """The same after long rests ..."""
     brief: float | None
@@ -203,6 +205,7 @@ def took(tasks: Sequence[Seen]) -> Took:
         front_busy_s=float(np.median([one for seen in tasks for one in seen.busy_s])),
         warm=means_s[quick] / means_s[calm],
         in_turns=means_s[Rhythm.IN_TURNS] / means_s[calm],
+        openly=means_s[Rhythm.OPEN] / means_s[calm],
         rested=means_s[Rhythm.RESTED] / means_s[calm],
         brief=means_s[Rhythm.BRIEF] / means_s[calm] if Rhythm.BRIEF in means_s else None,
     )

@@ -102,8 +102,8 @@ class Forecast(NamedTuple):
 class Anchor(NamedTuple):
     """What the tasks of a mix took alone before a window, over what the profile says.
 
-    By task: its service with pauses, with long ones, back to back, and so with the others; then
-    what its client waited beyond it, and the processor time of the server's front.
+    By task: its service with pauses, with long ones, back to back, so with the others, and openly;
+    then what its client waited beyond it, and the processor time of the server's front.
     """
 
     scenario: str
@@ -113,6 +113,7 @@ class Anchor(NamedTuple):
     rested: dict[str, float]
     warm: dict[str, float]
     in_turns: dict[str, float]
+    openly: dict[str, float]
     front: dict[str, float]
     warm_front: dict[str, float]
     open_front: dict[str, float]

@@ -36,7 +36,7 @@ from cotenant.queueing.service import Service, deterministic
 from cotenant.queueing.stream import Pattern, Stream
 
 _ROUNDS = 8
-_READING = 0.5
+READING = 0.5
 """Of the front's work for a request, what comes before its service. [D]"""
 _READING_MOST = 0.5
 """Of the time, that reading may be taken to need before its figures are past belief."""
@@ -231,7 +231,7 @@ def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
     Poisson arrivals of a task's own come as often while it is served as at any time, periodic ones
     only after that, unless it is late.
     """
-    reading = [(one.rate_rps or 0.0) * _READING * one.front_s for one in mix]
+    reading = [(one.rate_rps or 0.0) * READING * one.front_s for one in mix]
     return tuple(
         _answered(one, sum(reading) - own * isinstance(one.task.arrivals, Periodic))
         for one, own in zip(mix, reading, strict=True)
@@ -240,7 +240,7 @@ def _beside_the_front(mix: Sequence[Tenancy]) -> tuple[Tenancy, ...]:
 
 def _answered(one: Tenancy, reading: float) -> Tenancy:
     read = 1.0 / (1.0 - min(_READING_MOST, reading))
-    answer_s = min((1.0 - _READING) * one.front_s, one.around_s)
+    answer_s = min((1.0 - READING) * one.front_s, one.around_s)
     return one._replace(
         service=one.service.scaled(read).longer(answer_s),
         answer_s=answer_s,

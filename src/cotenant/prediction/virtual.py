@@ -202,12 +202,16 @@ def interference_of(mix: Mix, policy: str, respite_s: float) -> Interference:
         displaced_s = displaced(paces[task], held_s, mix.cooling_s) * means_s[task]
         return switched_s[task] + displaced_s
 
+    def joining_s(task: str) -> float:
+        # Who shares a core with one other stands still for as long as it runs.
+        return interruption_s(task, means_s[task])
+
     answer_s = {one.task.name: one.answer_s for one in mix.calm}
     return Interference(
         (lambda task, other: factors.get((task, other), 1.0)) if factors else None,
         waking if unlike else None,
         interruption_s if unlike or any(switched_s.values()) else None,
-        switched_s.__getitem__ if any(switched_s.values()) else None,
+        joining_s if unlike or any(switched_s.values()) else None,
         answer_s.__getitem__ if any(answer_s.values()) else None,
         respite_s,
     )

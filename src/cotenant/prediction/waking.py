@@ -6,47 +6,46 @@ under a virtual machine takes its memory's mappings away. With S the mean servic
 that is asked now and then, with pauses of g, a service that starts u after the end of the model's
 own last one, and t after that of anybody's, takes
 
-    S (B - k(u) (B - w) + b(t) (r - 1)),    B = 1 - a(t) (1 - o) after others' work, else 1,
-
-    k(u) = (exp(-min(u, g) / c) - exp(-g / c)) / (1 - exp(-g / c)),    a(t) likewise, with e for c,
+    S (C - exp(-u / c) (C - w) + b(t) (r - z)),    C = z - exp(-t / e) (z - o),
     b(t) = (1 - exp(-(t - g) / d)) / (1 - exp(-(G - g) / d)) after g, 0 before it,
 
-so that it takes wS right after itself (cores awake, caches its own), oS right after others that
-took long (cores awake, caches theirs, so that o may be over 1), S after a pause of g, and rS after
-a long one of G. All of them, and c, are measured with the profile (`profiling/cooling.py`).
+where C is what it takes with nothing of its own in the caches: o if the cores are awake, z if they
+sleep. wS is the time right after itself, oS that right after others that took long, and rS that
+after a long pause of G. All of them, and c, are measured with the profile
+(`profiling/cooling.py`); z follows from S = z S - exp(-g / c) (z S - w S).
+
 [D] e is 12 ms, and d is 0.5 s: on a virtual machine whose host did so, services after 0.1, 0.2 and
-0.4 s went on growing, ever less. There services of small models took 0.84, 0.85, 0.89, 0.93 and
-0.93 of S when they interrupted others 7, 14, 28, 60 and 110 ms after their last. What a request
-spends at the server's front follows a(t) and b(t) alone: the front does the same for all.
+0.4 s went on growing, ever less. There services of a small model took 0.92, 0.93, 0.97, 0.99 and
+1.00 of S when they interrupted others 7, 14, 28, 60 and 110 ms after their last one, and 1.07 when
+the machine had then rested for 60 ms. What a request spends at the server's front follows the
+machine's rest alone: the front does the same for all.
 """
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotenant.profiling.cooling import share_spared
 from cotenant.profiling.profile import LONG_PAUSE_S, PAUSE_S, Alone
 
 _ASLEEP_S = 0.012
 """e."""
 _LOSING_S = 0.5
 """d."""
+_LEFT_MOST = 0.5
+"""Of its own that a model may be taken to find after the usual pause: what it takes with nothing
+cannot be told from much more."""
 _LOST_AT_LONG = -math.expm1(-(LONG_PAUSE_S - PAUSE_S) / _LOSING_S)
 """What is lost after a long pause, of all that there is to lose."""
 
 
 def kept(own_rest_s: float, cooling_s: float) -> float:
-    """k: the share of its own that a model still finds.
-
-    >>> kept(0.0, 0.012), kept(0.05, 0.012)
-    (1.0, 0.0)
-    """
-    return share_spared(math.exp(-min(own_rest_s, PAUSE_S) / cooling_s), cooling_s)
+    """The share of its own that a model still finds: exp(-u / c)."""
+    return math.exp(-own_rest_s / cooling_s)
 
 
 def awake(rest_s: float) -> float:
-    """a: the share of a service without a rest that the cores are still as awake as."""
-    return kept(rest_s, _ASLEEP_S)
+    """The share of cores that have not fallen asleep: exp(-t / e)."""
+    return math.exp(-rest_s / _ASLEEP_S)
 
 
 def lost(rest_s: float) -> float:
@@ -62,14 +61,30 @@ class Paces(NamedTuple):
     """What a service takes, over what it takes after its usual pause."""
 
     after_itself: float
+    """w."""
     after_another: float
+    """o."""
     rested: float
-    """After a pause of `LONG_PAUSE_S`."""
+    """r, after a pause of `LONG_PAUSE_S`."""
 
     @classmethod
     def of(cls, alone: Alone) -> "Paces":
         """As they were measured."""
         return cls(alone.after_itself, alone.after_another, alone.after_a_long_rest)
+
+    def asleep(self, cooling_s: float) -> float:
+        """z: with nothing of its own in the caches, on cores that sleep."""
+        left = min(_LEFT_MOST, kept(PAUSE_S, cooling_s))
+        return (1.0 - left * self.after_itself) / (1.0 - left)
+
+    def cold(self, share_awake: float, cooling_s: float) -> float:
+        """C: the same on cores that are awake with some probability."""
+        asleep = self.asleep(cooling_s)
+        return asleep - share_awake * (asleep - self.after_another)
+
+    def beyond(self, share_lost: float, cooling_s: float) -> float:
+        """What a long rest adds."""
+        return share_lost * max(0.0, self.rested - self.asleep(cooling_s))
 
 
 def after(paces: Paces, own_rest_s: float, rest_s: float, cooling_s: float) -> float:
@@ -80,22 +95,22 @@ def after(paces: Paces, own_rest_s: float, rest_s: float, cooling_s: float) -> f
         rest_s: since anybody's.
 
     >>> paces = Paces(after_itself=0.8, after_another=1.0, rested=1.1)
-    >>> [after(paces, rest_s, rest_s, 0.012) for rest_s in (0.0, 0.05, 0.2)]
+    >>> [round(after(paces, rest_s, rest_s, 0.012), 2) for rest_s in (0.0, 0.05, 0.2)]
     [0.8, 1.0, 1.1]
     >>> after(paces, math.inf, 0.0, 0.012)
     1.0
     """
-    alone = own_rest_s <= rest_s
-    usual = 1.0 if alone else 1.0 - awake(rest_s) * (1.0 - paces.after_another)
-    left = kept(own_rest_s, cooling_s)
-    return usual - left * (usual - paces.after_itself) + lost(rest_s) * (paces.rested - 1.0)
+    cold = paces.cold(awake(rest_s), cooling_s)
+    warmer = kept(own_rest_s, cooling_s) * (cold - paces.after_itself)
+    return cold - warmer + paces.beyond(lost(rest_s), cooling_s)
 
 
 def displaced(paces: Paces, held_s: float, cooling_s: float) -> float:
-    """(1 - k(u)) (o - w): what a service loses, over its usual time, when others interrupt it.
+    """What a service loses, over its usual time, when others interrupt it for so long.
 
-    They fill the caches for u = `held_s`. On a virtual machine of one core, requests of 8, 30, 40
-    and 60 ms cost services that they interrupted 1.4, 3.1, 3.5 and 6 ms with what the front does.
+    They fill the caches meanwhile: (1 - exp(-u / c)) (o - w). On a virtual machine of one core,
+    requests of 8, 30, 40 and 60 ms cost services that they interrupted 1.4, 3.1, 3.5 and 6 ms with
+    what the front does.
 
     >>> round(displaced(Paces(0.8, 1.0, 1.0), 0.012, 0.012), 2)
     0.13
@@ -127,20 +142,17 @@ class Traffic(NamedTuple):
 
 
 def kept_on_average(own: Traffic, cooling_s: float) -> float:
-    """k over a long time, of Poisson arrivals.
+    """exp(-u / c) over a long time, of Poisson arrivals.
 
     One finds another in service with the probability of the load, else none for an exponential time
-    with their rate L: with q = exp(-g (L + 1 / c)),
-    E exp(-min(u, g) / c) = (1 - q) L c / (1 + L c) + q.
+    with their rate L: E exp(-u / c) = L c / (1 + L c).
     """
     warmed = own.rate_rps * cooling_s
-    beyond = math.exp(-PAUSE_S * (own.rate_rps + 1.0 / cooling_s))
-    left = (1.0 - beyond) * warmed / (1.0 + warmed) + beyond
-    return share_spared(own.load + (1.0 - own.load) * left, cooling_s)
+    return own.load + (1.0 - own.load) * warmed / (1.0 + warmed)
 
 
 def awake_on_average(here: Traffic) -> float:
-    """a likewise, of the arrivals of all."""
+    """exp(-t / e) likewise, of the arrivals of all."""
     return kept_on_average(here, _ASLEEP_S)
 
 
@@ -159,12 +171,11 @@ def after_on_average(
         own: its arrivals, which are among those that are `here`.
         periodic: they come at equal distances.
     """
-    others = 1.0 - own.rate_rps / here.rate_rps
-    usual = 1.0 - others * awake_on_average(here) * (1.0 - paces.after_another)
     left = (
         kept(max(0.0, 1.0 / own.rate_rps - own.service_s), cooling_s)
         if periodic
         else kept_on_average(own, cooling_s)
     )
-    longer = lost_on_average(here) * (paces.rested - 1.0)
-    return usual - left * (usual - paces.after_itself) + longer
+    cold = paces.cold(awake_on_average(here), cooling_s)
+    longer = paces.beyond(lost_on_average(here), cooling_s)
+    return cold - left * (cold - paces.after_itself) + longer
