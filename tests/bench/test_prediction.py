@@ -263,8 +263,9 @@ def test_forecasts_start_from_what_all_looks_so_far_say_of_a_model(tmp_path):
             made_up_subject,
             {"a": Speed(*(getattr(look, pace)["a"] for pace in Speed._fields))},
         )
-        expected = looks.expected(workload, made_up_subject)["a"].calm
-        assert profile.alone[0].service.mean_s == pytest.approx(0.01 * expected)
+        expected = looks.expected(workload, made_up_subject)["a"]
+        as_expected_s = 0.01 * expected.calm * expected.openly
+        assert profile.alone[0].service.mean_s == pytest.approx(as_expected_s)
 
 
 def test_a_machine_that_lacks_a_core_is_waited_for(tmp_path):
