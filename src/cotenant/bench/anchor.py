@@ -13,15 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cotenant.bench.apart import (
-    ServedRecords,
-    Took,
-    answered,
-    late_s,
-    one_pass,
-    told_apart,
-    took,
-)
+from cotenant.bench.apart import ServedRecords, Took, all_told_apart, late_s, one_pass, took
 from cotenant.bench.asking import Asker, Rhythm
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
@@ -100,10 +92,8 @@ def speeds(
         ExecutionError: a task does not answer, or answers and records differ.
     """
     known = _known(workload, profile, subject_of)
-    expected_s = {task: one.service.mean_s + one.around_s for task, one in known.items()}
-    paces = one_pass(asker, expected_s, _requests)
-    served = records.after(answered(paces))
-    seen = {task: told_apart(task, paces[task], served[task]) for task in known}
+    expected_s = _expected_s(known)
+    seen = all_told_apart(one_pass(asker, expected_s, _requests), records)
     found = {task: took([one]) for task, one in seen.items()}
     later_s = late_s([(found[task], seen[task]) for task in known])
     cooling_s = profile.cooling_s
@@ -125,8 +115,7 @@ def wake(
     Raises:
         ExecutionError: answers and records differ.
     """
-    known = _known(workload, profile, subject_of)
-    expected_s = {task: one.service.mean_s + one.around_s for task, one in known.items()}
+    expected_s = _expected_s(_known(workload, profile, subject_of))
     each_s = sum(expected_s.values()) / len(expected_s)
     latencies_s = asker.in_turns(expected_s, _requests(Rhythm.IN_TURNS, each_s))
     records.after({task: len(each) for task, each in latencies_s.items()})
@@ -222,6 +211,10 @@ def _known(workload: Workload, profile: Profile, subject_of: SubjectOf) -> dict[
         task.name: profile.service_of(subject_of(task, workload), task)[0]
         for task in workload.tasks
     }
+
+
+def _expected_s(known: Mapping[str, Alone]) -> dict[str, float]:
+    return {task: one.service.mean_s + one.around_s for task, one in known.items()}
 
 
 def _requests(rhythm: Rhythm, each_s: float) -> int:

@@ -144,9 +144,19 @@ def one_pass(
     return paces
 
 
-def answered(paces: Mapping[str, Sequence[Pace]]) -> dict[str, int]:
-    """How many requests each task has answered."""
-    return {task: sum(len(one.latencies_s) for one in each) for task, each in paces.items()}
+def all_told_apart(paces: Mapping[str, Sequence[Pace]], records: ServedRecords) -> dict[str, Seen]:
+    """Front and service of every task.
+
+    Args:
+        records: read up to the first of these requests.
+
+    Raises:
+        ExecutionError: answers and records differ, or a rhythm has no answers.
+    """
+    served = records.after(
+        {task: sum(len(one.latencies_s) for one in each) for task, each in paces.items()}
+    )
+    return {task: told_apart(task, each, served[task]) for task, each in paces.items()}
 
 
 def told_apart(task: str, paces: Sequence[Pace], served: Sequence[Served]) -> Seen:

@@ -14,10 +14,9 @@ from cotenant.bench.apart import (
     Seen,
     ServedRecords,
     Took,
-    answered,
+    all_told_apart,
     late_s,
     one_pass,
-    told_apart,
     took,
 )
 from cotenant.bench.asking import Asker, Rhythm
@@ -90,11 +89,10 @@ def with_front(
         for _ in range(PASSES):
             for task, each in one_pass(asker, expected_s, _requests, asking).items():
                 paces[task] += each
-        served = ServedRecords(records).after(answered(paces))
+        of_task = all_told_apart(paces, ServedRecords(records))
     by_model: dict[Subject, list[Seen]] = {}
     for task, subject in zip(expected_s, subjects, strict=True):
-        seen = told_apart(task, paces[task], served[task])
-        by_model.setdefault(subject.of_any_criticality, []).append(seen)
+        by_model.setdefault(subject.of_any_criticality, []).append(of_task[task])
     models = {model: took(seen) for model, seen in by_model.items()}
     found = {subject: models[subject.of_any_criticality] for subject in subjects}
     later_s = late_s([(models[model], one) for model, seen in by_model.items() for one in seen])

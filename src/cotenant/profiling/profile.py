@@ -209,7 +209,7 @@ class Profile(Noun):
     alone: tuple[Alone, ...] = Field(min_length=1)
     beside: tuple[Beside, ...] = ()
     cooling_s: float = Field(COOLING_S, gt=0, allow_inf_nan=False)
-    """How fast what ran last is forgotten."""
+    """How fast a model's own is lost from the caches: seconds until 1 / e of it is left."""
     respite_s: float = Field(0.05, ge=0, lt=1, allow_inf_nan=False)
     """Of a second in which critical work fills a core, what the operating system keeps for the
     rest; if an older profile does not say it, what Linux has by default."""
