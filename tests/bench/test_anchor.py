@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotenant.bench.anchor import Looks, Speed, anchored
+from cotenant.bench.anchor import Looks, Speed, anchored, speed_of
+from cotenant.bench.apart import Took
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
+from cotenant.prediction.waking import Paces, after
 from cotenant.profiling.profile import Profile, service_time
 from tests.prediction.made_up import made_up, subject_of
 
@@ -40,12 +42,12 @@ def test_each_pace_takes_so_many_times_what_it_took(speed):
         rested=1.2,
     )
     after = anchored(before, WORKLOAD, subject_of, {"t": speed})
-    calm, rested, warm, in_turns, openly, front, warm_front, open_front, front_busy = speed
+    calm, rested, warm, after_another, openly, front, warm_front, open_front, front_busy = speed
     was, now = before.alone[0], after.alone[0]
     assert now.service.mean_s == pytest.approx(was.service.mean_s * calm * openly)
     assert now.warm * now.service.mean_s == pytest.approx(0.8 * was.service.mean_s * warm * openly)
     assert now.in_turns * now.service.mean_s == pytest.approx(
-        0.9 * was.service.mean_s * in_turns * openly
+        0.9 * was.service.mean_s * after_another * openly
     )
     assert now.rested * now.service.mean_s == pytest.approx(
         1.2 * was.service.mean_s * rested * openly
@@ -59,6 +61,28 @@ def test_each_pace_takes_so_many_times_what_it_took(speed):
         was.service.second_moment_s2 / was.service.mean_s**2
     )
     assert Profile.model_validate(after.model_dump()) == after
+
+
+@given(SLOWER, st.floats(0.001, 1.0), st.floats(0.5, 1.0))
+def test_in_a_short_round_a_task_is_expected_to_find_some_of_its_own(machine, others_s, warm):
+    cooling_s, front_s = 0.026, 0.001
+    [was, _] = profile(warm=warm, in_turns=1.0, rested=1.1, front_s=front_s).alone
+    in_turns = after(Paces.of(was), others_s + front_s, front_s, cooling_s)
+    took = Took(
+        front_s=front_s,
+        service=service_time([0.01 * machine, 0.03 * machine]),
+        warm_front_s=front_s,
+        front_busy_s=0.0005,
+        warm=warm,
+        in_turns=in_turns,
+        openly=1.0,
+        rested=1.1,
+        brief=None,
+    )
+    round_s = in_turns * took.service.mean_s + others_s + front_s
+    found = speed_of(took, was, 0.0, round_s, cooling_s)
+    assert [found.calm, found.warm, found.rested] == pytest.approx([machine] * 3)
+    assert found.after_another == pytest.approx(machine)
 
 
 def test_segments_go_with_their_whole_and_other_models_stay():
@@ -111,7 +135,7 @@ def test_what_is_wrong_with_the_profile_and_a_machine_that_changes_are_told_apar
         return sum(
             weight * min(max(one, middle - noise), middle + noise)
             for weight, one in zip(weights, logarithms, strict=True)
-        ) / (sum(weights) + 1)
+        ) / (sum(weights) + 0.25)
 
     known = len(machines) / (len(machines) + 0.5)
     of_paces = [math.exp(of_late(noise)) for noise in (*[0.15] * 5, *[0.45] * 4)]

@@ -18,7 +18,7 @@ from cotenant.bench.asking import Asker, Rhythm
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
 from cotenant.prediction.tenancy import READING
-from cotenant.prediction.waking import Paces, Traffic, after_on_average
+from cotenant.prediction.waking import Paces, Traffic, after, after_on_average
 from cotenant.profiling.profile import OPEN_LOAD, Alone, Profile, ServiceTime, Subject
 
 SubjectOf = Callable[[Task, Workload], Subject]
@@ -29,8 +29,8 @@ _QUICK_S = 0.5
 """... and for so long."""
 _DOUBT = 0.5
 """Looks without a finding that a model starts with ..."""
-_TRUST = 1
-"""... and the machine."""
+_TRUST = 0.25
+"""... and the machine: from one hour to the next it changes by more than a look is wrong."""
 _MEMORY = 5
 """Looks after which one says of the machine e times less than the last. They differ by 5 % each, so
 that five leave 2 %; and an hour may go by without a change, and then the machine is another one."""
@@ -56,8 +56,9 @@ class Speed(NamedTuple):
     """With long ones."""
     warm: float
     """Back to back."""
-    in_turns: float
-    """Back to back with the other tasks of its mix."""
+    after_another: float
+    """In turns with the other tasks of its mix, over what is forecast for such a round: where they
+    are few, or short, it finds some of its own in the caches."""
     openly: float
     """All of these again, when clients do not wait for each other: they keep the machine's other
     cores busy, and whatever cores share."""
@@ -96,11 +97,36 @@ def speeds(
     seen = all_told_apart(one_pass(asker, expected_s, _requests), records)
     found = {task: took([one]) for task, one in seen.items()}
     later_s = late_s([(found[task], seen[task]) for task in known])
-    cooling_s = profile.cooling_s
+    round_s = sum(_in_turns_s(one) + one.warm_front_s for one in found.values())
     return {
-        task: _speed(found[task], later_s, _openly(found[task], expected_s[task], cooling_s), one)
+        task: speed_of(found[task], one, later_s, round_s, profile.cooling_s)
         for task, one in known.items()
     }
+
+
+def speed_of(now: Took, then: Alone, later_s: float, round_s: float, cooling_s: float) -> Speed:
+    """What one look at a task says.
+
+    Args:
+        later_s: how much longer open clients are at the front.
+        round_s: of all tasks in turns.
+    """
+    mean_s, was_s = now.service.mean_s, then.service.mean_s
+    own_rest_s = round_s - _in_turns_s(now)
+    in_turns = after(Paces.of(then), own_rest_s, now.warm_front_s, cooling_s)
+    after_another = _in_turns_s(now) / (in_turns * was_s)
+    now_after_another = then.after_another * after_another * was_s / mean_s
+    return Speed(
+        calm=mean_s / was_s,
+        rested=now.rested * mean_s / (then.after_a_long_rest * was_s),
+        warm=now.warm * mean_s / (then.after_itself * was_s),
+        after_another=after_another,
+        openly=_openly(now, now_after_another, was_s + then.around_s, cooling_s),
+        front=_over(now.front_s, then.around_s),
+        warm_front=_over(now.warm_front_s, then.warm_around_s),
+        open_front=_over(now.warm_front_s + later_s, then.open_around_s),
+        front_busy=_over(now.front_busy_s, then.front_busy_s or 0.0),
+    )
 
 
 def wake(
@@ -229,27 +255,21 @@ def _requests(rhythm: Rhythm, each_s: float) -> int:
             return max(_QUICK, int(_QUICK_S / each_s))
 
 
-def _openly(now: Took, expected_s: float, cooling_s: float) -> float:
-    """Services of open arrivals, over what is forecast for them from those of one client."""
+def _in_turns_s(now: Took) -> float:
+    return now.in_turns * now.service.mean_s
+
+
+def _openly(now: Took, after_another: float, expected_s: float, cooling_s: float) -> float:
+    """Services of open arrivals, over what is forecast for them from those of one client.
+
+    Args:
+        after_another: over what a service takes with pauses.
+        expected_s: of a request, by which they were sent.
+    """
     own = Traffic(OPEN_LOAD / expected_s, now.service.mean_s)
-    paces = Paces(min(1.0, now.warm), now.in_turns, now.rested)
+    paces = Paces(min(1.0, now.warm), after_another, now.rested)
     read = 1.0 - READING * own.rate_rps * now.front_busy_s
     return now.openly * read / after_on_average(paces, own, own, cooling_s)
-
-
-def _speed(now: Took, later_s: float, openly: float, then: Alone) -> Speed:
-    mean_s, was_s = now.service.mean_s, then.service.mean_s
-    return Speed(
-        calm=mean_s / was_s,
-        rested=now.rested * mean_s / (then.after_a_long_rest * was_s),
-        warm=now.warm * mean_s / (then.after_itself * was_s),
-        in_turns=now.in_turns * mean_s / (then.after_another * was_s),
-        openly=openly,
-        front=_over(now.front_s, then.around_s),
-        warm_front=_over(now.warm_front_s, then.warm_around_s),
-        open_front=_over(now.warm_front_s + later_s, then.open_around_s),
-        front_busy=_over(now.front_busy_s, then.front_busy_s or 0.0),
-    )
 
 
 def _over(now_s: float, then_s: float) -> float:
@@ -271,7 +291,7 @@ def _at_speed(one: Alone, speed: Speed) -> Alone:
             if one.front_busy_s is None
             else one.front_busy_s * speed.front_busy,
             "warm": one.after_itself * speed.warm / speed.calm,
-            "in_turns": one.after_another * speed.in_turns / speed.calm,
+            "in_turns": one.after_another * speed.after_another / speed.calm,
             "rested": one.after_a_long_rest * speed.rested / speed.calm,
         }
     )

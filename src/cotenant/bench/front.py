@@ -23,7 +23,7 @@ from cotenant.bench.asking import Asker, Rhythm
 from cotenant.bench.load import LoadGenerator
 from cotenant.bench.servers import SERVE, Server
 from cotenant.core.workload import Workload
-from cotenant.profiling.cooling import Paused, cooling_s
+from cotenant.profiling.cooling import Paused, cooling_s, with_nothing_left
 from cotenant.profiling.profile import Profile, Subject
 
 PASSES = 8
@@ -96,9 +96,11 @@ def with_front(
     models = {model: took(seen) for model, seen in by_model.items()}
     found = {subject: models[subject.of_any_criticality] for subject in subjects}
     later_s = late_s([(models[model], one) for model, seen in by_model.items() for one in seen])
+    cools_s = _cooling_s([*models.values()]) or profile.cooling_s
+    round_s = sum(expected_s.values())
     return profile.model_copy(
         update={
-            "cooling_s": _cooling_s([*models.values()]) or profile.cooling_s,
+            "cooling_s": cools_s,
             "alone": tuple(
                 one.model_copy(
                     update={
@@ -107,7 +109,7 @@ def with_front(
                         "late_s": later_s,
                         "front_busy_s": found[one.subject].front_busy_s,
                         "warm": found[one.subject].warm,
-                        "in_turns": found[one.subject].in_turns,
+                        "in_turns": _with_nothing_left(found[one.subject], round_s, cools_s),
                         "rested": found[one.subject].rested,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
@@ -123,6 +125,12 @@ def with_front(
 def _cooling_s(models: Sequence[Took]) -> float | None:
     """How fast a model's own is lost from the caches of a machine that is also a server."""
     return cooling_s([Paused(1.0, one.brief, one.warm) for one in models if one.brief is not None])
+
+
+def _with_nothing_left(model: Took, round_s: float, cools_s: float) -> float:
+    """What it takes after all the others, over its usual time."""
+    rested_s = max(0.0, round_s - model.in_turns * model.service.mean_s)
+    return with_nothing_left(model.in_turns, min(model.warm, model.in_turns), rested_s, cools_s)
 
 
 def _requests(rhythm: Rhythm, each_s: float) -> int:

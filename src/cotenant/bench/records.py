@@ -102,7 +102,7 @@ class Forecast(NamedTuple):
 class Anchor(NamedTuple):
     """What the tasks of a mix took alone before a window, over what the profile says.
 
-    By task: its service with pauses, with long ones, back to back, so with the others, and openly;
+    By task: its service with pauses, with long ones, back to back, after others, and openly;
     then what its client waited beyond it, and the processor time of the server's front.
     """
 
@@ -112,7 +112,7 @@ class Anchor(NamedTuple):
     calm: dict[str, float]
     rested: dict[str, float]
     warm: dict[str, float]
-    in_turns: dict[str, float]
+    after_another: dict[str, float]
     openly: dict[str, float]
     front: dict[str, float]
     warm_front: dict[str, float]

@@ -7,6 +7,11 @@ that is still there after b is
     (S - B) / (S - W) = (exp(-b / c) - exp(-g / c)) / (1 - exp(-g / c)),
 
 which is solved for c, with both differences taken relative to S and summed over all models.
+In turns with few others a model still finds some of its own. With u the time since it ran last, and
+T what it took in turns, it takes with nothing of its own
+
+    O = (T - exp(-u / c) W) / (1 - exp(-u / c)).
+
 `prediction/waking.py` applies what is found here.
 """
 
@@ -21,6 +26,8 @@ BRIEF_S = 0.012
 _LEAST_SPARED = 0.03
 """Of the usual times: where warmth spares less, how fast it is lost is neither seen nor felt."""
 _FASTEST_S, _SLOWEST_S = 0.001, 0.2
+_LEFT_MOST = 0.5
+"""Of its own that a model in turns may be taken to find: noise would count more than twice."""
 
 
 class Paused(NamedTuple):
@@ -55,3 +62,17 @@ def cooling_s(models: Sequence[Paused]) -> float | None:
         found = share_spared(math.exp(-BRIEF_S / middle_s), middle_s)  # it grows with c
         low_s, high_s = (middle_s, high_s) if found < left else (low_s, middle_s)
     return math.sqrt(low_s * high_s)
+
+
+def with_nothing_left(
+    in_turns: float, after_itself: float, own_rest_s: float, cooling_s: float
+) -> float:
+    """O, in the unit of the others.
+
+    >>> round(with_nothing_left(0.9, 0.8, 0.012, 0.012), 3)
+    0.958
+    >>> with_nothing_left(0.9, 0.8, 1.0, 0.012)
+    0.9
+    """
+    left = min(_LEFT_MOST, math.exp(-own_rest_s / cooling_s))
+    return (in_turns - left * after_itself) / (1.0 - left)

@@ -1,15 +1,16 @@
 """Settings that were visited go in; what the profile says of each one comes out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cotenant.core.task import Criticality, Task
-from cotenant.profiling.cooling import BRIEF_S, Paused, cooling_s
+from cotenant.profiling.cooling import BRIEF_S, Paused, cooling_s, with_nothing_left
 from cotenant.profiling.estimate import Times, median_of_means, pooled, relative_error
 from cotenant.profiling.profile import (
+    COOLING_S,
     LONG_PAUSE_S,
     Alone,
     Beside,
@@ -121,7 +122,8 @@ def _within(rounds: Sequence[Times]) -> Times:
 def alone_of(settings: Sequence[Setting], rng: np.random.Generator) -> tuple[Alone, ...]:
     """What each task showed alone; tasks that are the same subject share one entry."""
     found: dict[tuple[Subject, int], Alone] = {}
-    warm_s, turns_s = _paused_s(settings, 0.0), _in_turns_s(settings)
+    warm_s = _paused_s(settings, 0.0)
+    turns_s = _in_turns_s(settings, warm_s)
     rested_s = _paused_s(settings, LONG_PAUSE_S)
     for setting in settings:
         if not setting.alone:
@@ -172,14 +174,21 @@ def _paused_s(settings: Sequence[Setting], pause_s: float | None) -> dict[Subjec
     }
 
 
-def _in_turns_s(settings: Sequence[Setting]) -> dict[Subject, float]:
-    """Mean service times of those that were measured in turns with others."""
-    return {
-        loaded.subject: median_of_means(one.rounds(place))
-        for one in settings
-        if one.in_turns
-        for place, loaded in enumerate(one.loaded)
-    }
+def _in_turns_s(
+    settings: Sequence[Setting], warm_s: Mapping[Subject, float]
+) -> dict[Subject, float]:
+    """Mean service times of those that were measured in turns, with nothing of their own left."""
+    cools_s = cooling_of(settings) or COOLING_S
+    found: dict[Subject, float] = {}
+    for one in settings:
+        if one.in_turns:
+            means_s = [median_of_means(one.rounds(place)) for place in range(len(one.loaded))]
+            for loaded, mean_s in zip(one.loaded, means_s, strict=True):
+                own_rest_s = sum(means_s) - mean_s
+                found[loaded.subject] = with_nothing_left(
+                    mean_s, min(mean_s, warm_s.get(loaded.subject, mean_s)), own_rest_s, cools_s
+                )
+    return found
 
 
 def _rest(pause_s: float | None) -> str:
