@@ -134,6 +134,32 @@ def test_the_error_is_told_by_criticality_and_by_load(folder):
     assert parts["best-effort"]["repeatability_mape"]["mean"] == pytest.approx(5 / 12)
 
 
+def test_the_errors_interval_is_that_of_mixes_drawn_again(tmp_path):
+    one_mix = header(c="critical", b="best-effort")
+    names = [f"mix-{number:02}" for number in range(25)]
+    mixes = [one_mix["mixes"][0] | {"name": name} for name in names]
+    with RecordWriter(tmp_path / RECORDS, one_mix | {"mixes": mixes}) as writer:
+        for number, name in enumerate(names):
+            told_s = 0.06 if number < 5 else 0.05
+            writer.write(
+                line._replace(scenario=name)
+                for line in (
+                    forecast("c", "cotenant", told_s, True),
+                    forecast("b", "cotenant", told_s, True),
+                    *window(0, c=0.05, b=0.05),
+                )
+            )
+    summary = summarise(read_records(tmp_path / RECORDS))
+    assert summary["mape"]["mean"] == pytest.approx(0.04)
+    # Both tasks of a mix are wrong together: 0.2 k / 25 with k of Binomial(25, 0.2), not of 50.
+    assert summary["mape_interval"]["mean"] == pytest.approx((0.008, 0.072), abs=0.0081)
+
+
+def test_one_mix_says_nothing_of_another_draw(folder):
+    summary = summarise(read_records(folder / RECORDS))
+    assert summary["mape_interval"] == {"mean": None, "p95": None, "p99": None}
+
+
 def test_verdicts_and_false_fits(folder):
     summary = summarise(read_records(folder / RECORDS))
     attained = {row["task"]: row["attainment"] for row in summary["rows"]}

@@ -12,6 +12,9 @@ Windows are short, and the figures of so few requests are not those of a long ru
 machine does: `bench/luck.py` says what error a forecast would be found to have if its model were
 right.
 
+Another draw of mixes would give another error: its interval is that of mixes drawn again, each with
+all its tasks, which share windows and luck.
+
 The error is told by criticality and by load as well: a queue at a load of 0.8 follows each
 percent of the machine's speed, one at 0.3 hardly does.
 
@@ -30,6 +33,7 @@ from cotenant.bench.figures import Key, Sample, Samples, samples_by_key
 from cotenant.bench.mixes import UTILIZATION
 from cotenant.bench.predictors import OWN
 from cotenant.bench.records import Forecast, Luck, Phase, Records
+from cotenant.bench.statistics import RESAMPLES, percentile_interval
 from cotenant.bench.steady import steady
 from cotenant.core.task import Criticality
 
@@ -66,6 +70,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "mixes": len({row["mix"] for row in rows}),
         "asked": len(header["mixes"]),
         **_errors(rows),
+        "mape_interval": {figure: _interval(rows, figure) for figure in FIGURES},
         "steadiness": _steadiness(records, counted),
         "first_forecasts": _mape_of_own(_rows(_with_first_forecasts(counted))),
         "every_window": _every_window(rows if counted == records else _rows(records)),
@@ -235,13 +240,28 @@ def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def mape(rows: Iterable[Mapping[str, Any]], predictor: str, figure: str) -> float | None:
     """Mean absolute percentage error, as a fraction; `None` where nothing can be compared."""
-    errors = [
-        abs(told - row["measured"][figure]) / row["measured"][figure]
-        for row in rows
-        if predictor in row["predicted"]
-        and (told := row["predicted"][predictor][figure]) is not None
-    ]
-    return float(np.mean(errors)) if errors else None
+    return _mean(_error(row, predictor, figure) for row in rows)
+
+
+def _error(row: Mapping[str, Any], predictor: str, figure: str) -> float | None:
+    told = row["predicted"][predictor][figure] if predictor in row["predicted"] else None
+    actual = row["measured"][figure]
+    return None if told is None else abs(told - actual) / actual
+
+
+def _interval(rows: Iterable[Mapping[str, Any]], figure: str) -> tuple[float, float] | None:
+    """95 % of the own error; `None` for fewer than two mixes."""
+    by_mix: dict[str, list[float]] = {}
+    for row in rows:
+        if (error := _error(row, OWN, figure)) is not None:
+            by_mix.setdefault(row["mix"], []).append(error)
+    if len(by_mix) < 2:
+        return None
+    sums, counts = np.array([(sum(each), len(each)) for each in by_mix.values()]).T
+    drawn = np.random.default_rng(0).integers(0, sums.size, (RESAMPLES, sums.size))
+    spread = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    found = percentile_interval(float(sums.sum() / counts.sum()), spread)
+    return found.low, found.high
 
 
 def _again(windows: Sequence[Samples]) -> dict[str, float] | None:

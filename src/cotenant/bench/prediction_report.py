@@ -143,6 +143,9 @@ def _errors(title: str, errors: Mapping[str, Any]) -> Iterator[str]:
         right = _share(errors["verdict_accuracy_of"][name])
         strong = "**" if name == OWN else ""
         yield (f"| {strong}{name}{strong} | {cells} | {right} | {errors['false_fits_of'][name]} |")
+    if interval := errors.get("mape_interval"):
+        cells = " | ".join(_range(interval[figure]) for figure in FIGURES)
+        yield f"| *{OWN}, 95 % interval* | {cells} | | |"
     cells = " | ".join(_share(errors["repeatability_mape"][figure]) for figure in FIGURES)
     same = _share(errors["verdict_repeatability"])
     yield f"| *the same mix measured again* | {cells} | {same} | |"
@@ -229,7 +232,8 @@ def _method() -> Iterator[str]:
         "forecast has no say in it. Latency is what the client sees, from the time a request was "
         "due; quantiles are those of answered requests, pooled over all windows that count. The "
         "error of a figure is |predicted - measured| / measured, and the mean of that over all "
-        "tasks stands in the table. Windows draw arrivals of their own; *measured again* takes one "
+        "tasks stands in the table; its interval is that of mixes drawn again. Windows draw "
+        "arrivals of their own; *measured again* takes one "
         "window as the prediction of the others together: it contains the luck of the arrivals and "
         "the drift of the machine, and has fewer requests than the measurement. A verdict is right "
         "if the task was said to fit and met its SLO at its quantile, or neither; a false fit "
@@ -239,6 +243,10 @@ def _method() -> Iterator[str]:
 
 def _ms(value_s: float | None) -> str:
     return "-" if value_s is None else f"{value_s * 1e3:.3g}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
 def _share(value: float | None) -> str:
