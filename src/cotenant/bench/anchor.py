@@ -13,7 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cotenant.bench.apart import ServedRecords, Took, all_told_apart, late_s, one_pass, took
+from cotenant.bench.apart import (
+    ServedRecords,
+    Took,
+    all_told_apart,
+    late_s,
+    one_pass,
+    round_s,
+    took,
+)
 from cotenant.bench.asking import Asker, Rhythm
 from cotenant.core.task import Task
 from cotenant.core.workload import Workload
@@ -97,24 +105,24 @@ def speeds(
     seen = all_told_apart(one_pass(asker, expected_s, _requests), records)
     found = {task: took([one]) for task, one in seen.items()}
     later_s = late_s([(found[task], seen[task]) for task in known])
-    round_s = sum(_in_turns_s(one) + one.warm_front_s for one in found.values())
+    lasted_s = round_s(found.values())
     return {
-        task: speed_of(found[task], one, later_s, round_s, profile.cooling_s)
+        task: speed_of(found[task], one, later_s, lasted_s, profile.cooling_s)
         for task, one in known.items()
     }
 
 
-def speed_of(now: Took, then: Alone, later_s: float, round_s: float, cooling_s: float) -> Speed:
+def speed_of(now: Took, then: Alone, later_s: float, lasted_s: float, cooling_s: float) -> Speed:
     """What one look at a task says.
 
     Args:
         later_s: how much longer open clients are at the front.
-        round_s: of all tasks in turns.
+        lasted_s: a round of all tasks in turns.
     """
     mean_s, was_s = now.service.mean_s, then.service.mean_s
-    own_rest_s = round_s - _in_turns_s(now)
+    own_rest_s = lasted_s - now.in_turns_s
     in_turns = after(Paces.of(then), own_rest_s, now.warm_front_s, cooling_s)
-    after_another = _in_turns_s(now) / (in_turns * was_s)
+    after_another = now.in_turns_s / (in_turns * was_s)
     now_after_another = then.after_another * after_another * was_s / mean_s
     return Speed(
         calm=mean_s / was_s,
@@ -253,10 +261,6 @@ def _requests(rhythm: Rhythm, each_s: float) -> int:
             return 0
         case _:
             return max(_QUICK, int(_QUICK_S / each_s))
-
-
-def _in_turns_s(now: Took) -> float:
-    return now.in_turns * now.service.mean_s
 
 
 def _openly(now: Took, after_another: float, expected_s: float, cooling_s: float) -> float:

@@ -12,7 +12,7 @@ Alone there is nobody to rank above: critical or not, a model takes as long.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +79,11 @@ class Took(NamedTuple):
     """The same after long rests ..."""
     brief: float | None
     """... and after brief ones, if it was asked so."""
+
+    @property
+    def in_turns_s(self) -> float:
+        """Mean service in turns with all the others."""
+        return self.in_turns * self.service.mean_s
 
 
 class ServedRecords:
@@ -219,6 +224,11 @@ def took(tasks: Sequence[Seen]) -> Took:
         rested=means_s[Rhythm.RESTED] / means_s[calm],
         brief=means_s[Rhythm.BRIEF] / means_s[calm] if Rhythm.BRIEF in means_s else None,
     )
+
+
+def round_s(tasks: Iterable[Took]) -> float:
+    """How long it takes to ask all of them in turns, once each."""
+    return sum(one.in_turns_s + one.warm_front_s for one in tasks)
 
 
 def late_s(tasks: Sequence[tuple[Took, Seen]]) -> float:

@@ -17,6 +17,7 @@ from cotenant.bench.apart import (
     all_told_apart,
     late_s,
     one_pass,
+    round_s,
     took,
 )
 from cotenant.bench.asking import Asker, Rhythm
@@ -97,7 +98,7 @@ def with_front(
     found = {subject: models[subject.of_any_criticality] for subject in subjects}
     later_s = late_s([(models[model], one) for model, seen in by_model.items() for one in seen])
     cools_s = _cooling_s([*models.values()]) or profile.cooling_s
-    round_s = sum(expected_s.values())
+    lasted_s = round_s(found[subject] for subject in subjects)
     return profile.model_copy(
         update={
             "cooling_s": cools_s,
@@ -109,7 +110,7 @@ def with_front(
                         "late_s": later_s,
                         "front_busy_s": found[one.subject].front_busy_s,
                         "warm": found[one.subject].warm,
-                        "in_turns": _with_nothing_left(found[one.subject], round_s, cools_s),
+                        "in_turns": _with_nothing_left(found[one.subject], lasted_s, cools_s),
                         "rested": found[one.subject].rested,
                         "service": found[one.subject].service if one.batch == 1 else one.service,
                     }
@@ -127,10 +128,9 @@ def _cooling_s(models: Sequence[Took]) -> float | None:
     return cooling_s([Paused(1.0, one.brief, one.warm) for one in models if one.brief is not None])
 
 
-def _with_nothing_left(model: Took, round_s: float, cools_s: float) -> float:
+def _with_nothing_left(model: Took, lasted_s: float, cools_s: float) -> float:
     """What it takes after all the others, over its usual time."""
-    rested_s = max(0.0, round_s - model.in_turns * model.service.mean_s)
-    return with_nothing_left(model.in_turns, min(model.warm, model.in_turns), rested_s, cools_s)
+    return with_nothing_left(model.in_turns, model.warm, lasted_s - model.in_turns_s, cools_s)
 
 
 def _requests(rhythm: Rhythm, each_s: float) -> int:

@@ -233,9 +233,9 @@ def _method() -> Iterator[str]:
         "due; quantiles are those of answered requests, pooled over all windows that count. The "
         "error of a figure is |predicted - measured| / measured, and the mean of that over all "
         "tasks stands in the table; its interval is that of mixes drawn again. Windows draw "
-        "arrivals of their own; *measured again* takes one "
-        "window as the prediction of the others together: it contains the luck of the arrivals and "
-        "the drift of the machine, and has fewer requests than the measurement. A verdict is right "
+        "arrivals of their own; *measured again* takes one window as the prediction of the others "
+        "together: it contains the luck of the arrivals and the drift of the machine, and has "
+        "fewer requests than the measurement. A verdict is right "
         "if the task was said to fit and met its SLO at its quantile, or neither; a false fit "
         "attained less than 0.9 times its quantile."
     )

@@ -75,4 +75,4 @@ def with_nothing_left(
     0.9
     """
     left = min(_LEFT_MOST, math.exp(-own_rest_s / cooling_s))
-    return (in_turns - left * after_itself) / (1.0 - left)
+    return (in_turns - left * min(after_itself, in_turns)) / (1.0 - left)

@@ -184,10 +184,8 @@ def _in_turns_s(
         if one.in_turns:
             means_s = [median_of_means(one.rounds(place)) for place in range(len(one.loaded))]
             for loaded, mean_s in zip(one.loaded, means_s, strict=True):
-                own_rest_s = sum(means_s) - mean_s
-                found[loaded.subject] = with_nothing_left(
-                    mean_s, min(mean_s, warm_s.get(loaded.subject, mean_s)), own_rest_s, cools_s
-                )
+                itself_s, others_s = warm_s.get(loaded.subject, mean_s), sum(means_s) - mean_s
+                found[loaded.subject] = with_nothing_left(mean_s, itself_s, others_s, cools_s)
     return found
 
 
